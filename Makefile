@@ -1,0 +1,82 @@
+# What there is to run. Everything works from a fresh clone with python3, make and a package index that pip can reach;
+# .venv is made at first use, and each target installs only what it needs.
+#
+#   make demo               the whole of Plasmid on three local contexts; make demo HOSTS="a b" does it over ssh
+#   make test               all tests; TESTS=tests/core picks, JOBS=4 sets how many run at once
+#   make check              linters, type checkers, the rules of the repository
+#   make format             put the code in its usual form
+#   make promises           write into docs/promises.md which test files keep each promise
+#   make bench              the measurements
+#   make fuzz SECONDS=30    each fuzzer for so long
+#   make clean              remove .venv and caches
+
+VENV := .venv
+PYTHON_IN_VENV := $(VENV)/bin/python
+JOBS ?= 2
+TESTS ?= tests
+HOSTS ?=
+SECONDS ?= 30
+# Passed on to tools/venv.sh: which interpreter to build .venv from.
+export PYTHON
+
+# One stamp per set of packages, renewed when pyproject.toml changes.
+BASE := $(VENV)/.has-base
+TEST := $(VENV)/.has-test
+DEV := $(VENV)/.has-dev
+BENCH := $(VENV)/.has-bench
+
+.PHONY: help demo test check ruff mypy pyright rules format promises bench fuzz clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n '/^#   make/s/^#   //p' Makefile
+
+$(BASE): pyproject.toml tools/venv.sh
+	@echo "setting up $(VENV)"
+	@tools/venv.sh $(VENV)
+	@touch $@
+
+$(TEST) $(DEV) $(BENCH): $(VENV)/.has-%: pyproject.toml tools/venv.sh
+	@echo "setting up $(VENV) for $*"
+	@tools/venv.sh $(VENV) $*
+	@touch $(BASE) $@
+
+demo: $(BASE)
+	@$(PYTHON_IN_VENV) examples/demo.py $(HOSTS)
+
+test: $(TEST)
+	$(PYTHON_IN_VENV) -m pytest -n $(JOBS) --dist worksteal $(TESTS)
+
+# `make -k check` goes on to the next after one that finds something.
+check: ruff mypy pyright rules
+
+ruff: $(DEV)
+	$(PYTHON_IN_VENV) -m ruff check .
+
+mypy: $(DEV)
+	$(PYTHON_IN_VENV) -m mypy
+
+pyright: $(DEV)
+	$(PYTHON_IN_VENV) -m pyright --pythonpath $(PYTHON_IN_VENV)
+
+rules: $(DEV)
+	$(PYTHON_IN_VENV) -m pytest -q tests/test_tidy.py tests/test_promises.py
+
+format: $(DEV)
+	$(PYTHON_IN_VENV) -m ruff check --fix .
+	$(PYTHON_IN_VENV) -m ruff format .
+
+promises: $(TEST)
+	$(PYTHON_IN_VENV) -m tests.test_promises
+
+bench: $(BENCH)
+	$(PYTHON_IN_VENV) bench/run.py
+
+fuzz: $(TEST)
+	@set -e; for fuzzer in tests/fuzz/fuzz_*.py; do \
+	  echo "$$fuzzer for $(SECONDS) s"; \
+	  $(PYTHON_IN_VENV) "$$fuzzer" $(SECONDS); \
+	done
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,250 @@
+"""Find a module's source, and what it imports, without importing anything.
+
+`importlib.util.find_spec("a.b")` imports `a`, and that is code run because of a name that a child sent. So the
+path is walked here by hand, from the top-level name down, as the import system would: first what is in
+`sys.modules` already, then each finder of `sys.meta_path`. Which names may be asked for is the module server's
+business; here is only what a name stands for.
+"""
+
+import ast
+import importlib.machinery
+import importlib.util
+import os
+import pkgutil
+import sys
+import tokenize
+from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+# importlib.util.decode_source imports it when first used; better now than in answer to a child.
+_TOKENIZE = tokenize
+
+SOURCE_SIZE_MAX = 8 << 20
+NAME_SIZE_MAX = 500
+_TOO_LARGE = "it is %d bytes long; the limit is %d"
+
+# A far side's version may have these, or did; this one's standard library may not.
+_MOVED_STDLIB = "asynchat asyncore binhex distutils formatter imp lib2to3 parser smtpd symbol macpath dummy_threading"
+
+
+class Found:
+    """What a name stands for. `text` is the source if `kind` is SOURCE, `path` where it was found."""
+
+    SOURCE = "source"
+    NAMESPACE = "namespace"  # a package without a file of its own
+    COMPILED = "compiled"  # an extension module, or bytecode without source; `distribution` is what installs it
+
+    __slots__ = ("kind", "path", "is_package", "text", "distribution")
+
+    def __init__(self, kind: str, path: str = "", is_package: bool = False, text: str = "", distribution: str = ""):
+        self.kind = kind
+        self.path = path
+        self.is_package = is_package
+        self.text = text
+        self.distribution = distribution
+
+
+class Unreadable(Exception):
+    """A module is here, but its source can't be had; the text says why."""
+
+
+def is_name(name: object) -> bool:
+    """Whether it could be a module's dotted name at all."""
+    return type(name) is str and len(name) <= NAME_SIZE_MAX and all(part.isidentifier() for part in name.split("."))
+
+
+def stdlib_names() -> "frozenset[str]":
+    """Return the top-level names that belong to Python itself, here or in another version."""
+    names = set(_MOVED_STDLIB.split()) | set(sys.builtin_module_names)
+    names.update(getattr(sys, "stdlib_module_names", ()))  # since 3.10
+    if not hasattr(sys, "stdlib_module_names"):
+        folder = os.path.dirname(os.__file__)
+        for path in (folder, os.path.join(folder, "lib-dynload")):
+            names.update(module.name for module in pkgutil.iter_modules([path]))
+    return frozenset(names)
+
+
+def find(name: str) -> "Optional[Found]":
+    """Return what the module `name` is on this machine, or None if it's not here. Nothing is imported.
+
+    Raises Unreadable if its source can't be had.
+    """
+    spec = _loaded_spec(name)
+    if spec is None:
+        path: "Optional[List[str]]" = None
+        parts = name.split(".")
+        for count in range(1, len(parts) + 1):
+            spec = _loaded_spec(".".join(parts[:count])) or _find_spec(".".join(parts[:count]), path)
+            if spec is None:
+                return None
+            path = _package_path(spec)
+            if path is None and count < len(parts):
+                return None
+    return _found(name, spec) if spec else None
+
+
+def dict_of(module: "Any") -> "Dict[str, Any]":
+    """Return the names of what stands in `sys.modules`, {} if that is no module."""
+    # Past any __getattribute__ and __getattr__: a lazy module's would load it.
+    return ModuleType.__getattribute__(module, "__dict__") if issubclass(type(module), ModuleType) else {}
+
+
+def _loaded_spec(name: str) -> "Optional[importlib.machinery.ModuleSpec]":
+    spec = dict_of(sys.modules.get(name)).get("__spec__")
+    # One that is there under an alias (os.path) is looked for anew under its name.
+    return spec if type(spec) is importlib.machinery.ModuleSpec and spec.name == name else None
+
+
+def _package_path(spec: "importlib.machinery.ModuleSpec") -> "Optional[List[str]]":
+    # What pkgutil.extend_path and the like made of it counts.
+    path = dict_of(sys.modules.get(spec.name)).get("__path__", spec.submodule_search_locations)
+    return None if path is None else [item for item in path if isinstance(item, str)]
+
+
+def _find_spec(name: str, path: "Optional[List[str]]") -> "Optional[importlib.machinery.ModuleSpec]":
+    for finder in list(sys.meta_path):
+        if finder in (importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter):
+            continue
+        if finder is importlib.machinery.PathFinder:
+            spec = _find_on_path(name, sys.path if path is None else path)
+        elif type(finder).__module__ == "plasmid.runtime.importer" or not hasattr(finder, "find_spec"):
+            continue  # our own would ask the parent
+        else:
+            try:
+                spec = finder.find_spec(name, path, None)
+            except Exception:  # noqa: BLE001 - somebody's finder, which may need the parent package imported
+                continue
+        if spec is not None:
+            return spec
+    return None
+
+
+def _find_on_path(name: str, path: "Iterable[str]") -> "Optional[importlib.machinery.ModuleSpec]":
+    """Do what PathFinder does, which for a namespace package in another one wants that one to be imported."""
+    portions: "List[str]" = []
+    for item in path:
+        finder: "Any" = pkgutil.get_importer(item or os.getcwd())
+        if not hasattr(finder, "find_spec"):
+            continue
+        spec: "Optional[importlib.machinery.ModuleSpec]" = finder.find_spec(name)
+        if spec is None:
+            continue
+        if spec.loader is not None:
+            return spec
+        portions.extend(spec.submodule_search_locations or ())
+    if not portions:
+        return None
+    namespace = importlib.machinery.ModuleSpec(name, None, is_package=True)
+    namespace.submodule_search_locations = portions
+    return namespace
+
+
+def _found(name: str, spec: "importlib.machinery.ModuleSpec") -> "Optional[Found]":
+    loader: "Any" = spec.loader
+    is_package = spec.submodule_search_locations is not None
+    origin = spec.origin if isinstance(spec.origin, str) else ""
+    if is_package and (loader is None or type(loader).__name__.endswith("NamespaceLoader")):
+        return Found(Found.NAMESPACE, is_package=True)
+    if origin.endswith((*importlib.machinery.EXTENSION_SUFFIXES, *importlib.machinery.BYTECODE_SUFFIXES)):
+        return Found(Found.COMPILED, origin, is_package, distribution=distribution_of(origin))
+    text = source_of(name, loader, origin)
+    return None if text is None else Found(Found.SOURCE, origin, is_package, text)
+
+
+def source_of(name: str, loader: "Any", path: str) -> "Optional[str]":
+    """Return a module's source, from its file or by its loader; None if there's none to be had.
+
+    Raises Unreadable.
+    """
+    try:
+        text = _read_source(name, loader, path)
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable("%s: %s" % (type(error).__name__, error)) from error
+    if text is not None and len(text) > SOURCE_SIZE_MAX:
+        raise Unreadable(_TOO_LARGE % (len(text), SOURCE_SIZE_MAX))
+    return text
+
+
+def _read_source(name: str, loader: "Any", path: str) -> "Optional[str]":
+    if path.endswith(tuple(importlib.machinery.SOURCE_SUFFIXES)) and os.path.isfile(path):
+        size = os.path.getsize(path)
+        if size > SOURCE_SIZE_MAX:
+            raise Unreadable(_TOO_LARGE % (size, SOURCE_SIZE_MAX))
+        with open(path, "rb") as file:
+            return importlib.util.decode_source(file.read())
+    get_source = getattr(loader, "get_source", None)
+    return get_source(name) if get_source else None
+
+
+def distribution_of(path: str) -> str:
+    """Return the name of the installed distribution that a file belongs to, "" if no record says so.
+
+    Reads the RECORD files beside it: importlib.metadata would take ten times as long to import alone.
+    """
+    folder, inside = os.path.split(path)
+    while os.path.dirname(folder) != folder:
+        for entry in sorted(os.listdir(folder)):
+            record = os.path.join(folder, entry, "RECORD")
+            if entry.endswith(".dist-info") and os.path.isfile(record):
+                with open(record, encoding="utf-8", errors="replace") as file:
+                    if any(line.startswith((inside + ",", '"' + inside + '"')) for line in file):
+                        return entry.partition("-")[0]
+        folder, upper = os.path.split(folder)
+        inside = upper + "/" + inside
+        if upper in ("site-packages", "dist-packages"):
+            break
+    return ""
+
+
+def imports_of(text: str, name: str, is_package: bool) -> "Tuple[List[str], List[str]]":
+    """Return the absolute names that a source imports: those it needs when it is imported, and all others.
+
+    `from a import b` gives both a and a.b, which may be a module or not. The first list is in order of execution.
+    """
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):  # for another version of Python, perhaps
+        return [], []
+    package = name if is_package else name.rpartition(".")[0]
+    at_import: "List[str]" = []
+    later: "List[str]" = []
+    # Statements only: an import is never within an expression, and skipping those takes half the time.
+    pending: "List[Tuple[Any, List[str]]]" = [(node, at_import) for node in reversed(tree.body)]
+    while pending:
+        node, names = pending.pop()
+        if isinstance(node, ast.Import):
+            names.extend(alias.name for alias in node.names)
+            continue
+        if isinstance(node, ast.ImportFrom):
+            names.extend(_from_import(node, package))
+            continue
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or _is_for_type_checkers(node):
+            names = later
+        inner = [*getattr(node, "body", ()), *getattr(node, "orelse", ()), *getattr(node, "finalbody", ())]
+        inner.extend(getattr(node, "handlers", ()))
+        inner.extend(getattr(node, "cases", ()))
+        pending.extend((child, names) for child in reversed(inner) if isinstance(child, ast.AST))
+    return at_import, later
+
+
+def _from_import(node: "ast.ImportFrom", package: str) -> "List[str]":
+    base = node.module or ""
+    if node.level:
+        parts = package.split(".")
+        if node.level > len(parts):
+            return []
+        above = ".".join(parts[: len(parts) - node.level + 1])
+        base = above + "." + base if above and base else above or base
+    if not base:
+        return []
+    return [base] + [base + "." + alias.name for alias in node.names if alias.name != "*"]
+
+
+def _is_for_type_checkers(node: "ast.AST") -> bool:
+    test = getattr(node, "test", None)
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))

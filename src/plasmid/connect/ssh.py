@@ -1,0 +1,145 @@
+"""A context on another machine, by the user's own OpenSSH with the user's own configuration.
+
+Only what the user's configuration can't know is passed to ssh: that nobody is there to answer questions, that a dead
+connection must be noticed, what to do about host keys, and no compression, which makes files four times slower.
+ssh_args come first on the command line, and ssh takes the first value of an option: so they override all of it.
+"""
+
+import os
+
+from plasmid.connect.connector import Connector
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List, Optional, Sequence, Union
+
+# accept: the key of a host seen for the first time is taken, a changed one isn't. ignore: for throw-away machines.
+HOST_KEY_OPTIONS = {
+    "enforce": ["-o", "StrictHostKeyChecking=yes"],
+    "accept": ["-o", "StrictHostKeyChecking=accept-new"],
+    "ignore": [
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        "-o",
+        "GlobalKnownHostsFile=/dev/null",
+    ],
+}
+
+# What ssh itself refuses in names from a command line, newer ones at least: a ProxyCommand would give it to a shell.
+_FORBIDDEN = "'`\"$\\;&<>|(){}"
+# What no shell touches, inside a word or as one.
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,")
+
+
+class Ssh(Connector):
+    """Run Python on `hostname`, which may be an alias of ~/.ssh/config. Names as in Mitogen where it has them too.
+
+    check_host_keys: `enforce` (only known keys), `accept` (new hosts too) or `ignore`. identity_file: the only key to
+    offer. ssh_args: further arguments for ssh, which override ours. keepalive_interval: seconds of silence after
+    which ssh asks the host, keepalive_count times, and then gives up; 0 for never.
+    """
+
+    scheme = "ssh"
+    PARAMETERS = (
+        "hostname",
+        "username",
+        "port",
+        "identity_file",
+        "check_host_keys",
+        "ssh_path",
+        "ssh_args",
+        "compression",
+        "keepalive_interval",
+        "keepalive_count",
+    ) + Connector.PARAMETERS
+
+    def __init__(
+        self,
+        hostname: str,
+        username: "Optional[str]" = None,
+        port: "Optional[int]" = None,
+        identity_file: "Any" = None,
+        check_host_keys: str = "enforce",
+        ssh_path: str = "ssh",
+        ssh_args: "Sequence[str]" = (),
+        compression: bool = False,
+        keepalive_interval: int = 15,
+        keepalive_count: int = 3,
+        name: "Optional[str]" = None,
+        python_path: "Union[str, List[str]]" = "python3",
+        connect_timeout: float = 30.0,
+    ) -> None:
+        _check_word("host name", hostname)
+        if username is not None:
+            _check_word("user name", username)
+        if port is not None and not 0 < port < 65536:
+            raise ValueError("port must be 1 to 65535; it is %r" % (port,))
+        if check_host_keys not in HOST_KEY_OPTIONS:
+            raise ValueError("check_host_keys must be enforce, accept or ignore; it is %r" % (check_host_keys,))
+        Connector.__init__(self, name or hostname, python_path, connect_timeout)
+        self.hostname = hostname
+        self.username = username
+        self.port = port
+        self.identity_file = None if identity_file is None else str(os.fspath(identity_file))
+        self.check_host_keys = check_host_keys
+        self.ssh_path = ssh_path
+        self.ssh_args = list(ssh_args)
+        self.compression = compression
+        self.keepalive_interval = keepalive_interval
+        self.keepalive_count = keepalive_count
+
+    @property
+    def target(self) -> str:
+        user = "%s@" % self.username if self.username else ""
+        host = "[%s]" % self.hostname if ":" in self.hostname else self.hostname
+        port = ":%d" % self.port if self.port else ""
+        return "ssh://%s%s%s" % (user, host, port)
+
+    @property
+    def program(self) -> str:
+        return os.path.basename(self.ssh_path)
+
+    def argv(self, first_stage: str, ps_name: str) -> "List[str]":
+        argv = [os.path.expanduser(self.ssh_path)] + self.ssh_args
+        argv += ["-T", "-o", "BatchMode=yes"]
+        # A second less than ours, so that ssh can still say what is wrong.
+        argv += ["-o", "ConnectTimeout=%d" % max(1, int(self.connect_timeout) - 1)]
+        argv += ["-o", "ServerAliveInterval=%d" % self.keepalive_interval]
+        argv += ["-o", "ServerAliveCountMax=%d" % self.keepalive_count]
+        argv += ["-o", "Compression=%s" % ("yes" if self.compression else "no")]
+        argv += HOST_KEY_OPTIONS[self.check_host_keys]
+        if self.identity_file is not None:
+            argv += ["-o", "IdentitiesOnly=yes", "-i", os.path.expanduser(self.identity_file)]
+        if self.username is not None:
+            argv += ["-l", self.username]
+        if self.port is not None:
+            argv += ["-p", str(self.port)]
+        return argv + ["--", self.hostname, self._remote_command(first_stage, ps_name)]
+
+    def _remote_command(self, first_stage: str, ps_name: str) -> str:
+        words = [quote(word) for word in self._python_argv(first_stage, ps_name)]
+        if self._python_words[0].startswith("~/"):
+            words[0] = "~/" + quote(self._python_words[0][2:])
+        # exec: some shells would wait beside the Python that they started.
+        return "exec " + " ".join(words)
+
+
+def quote(word: str) -> str:
+    """Return the word as a POSIX shell has to see it."""
+    # Not shlex: importing it costs a relay 12 ms.
+    if word and all(c in _PLAIN for c in word):
+        return word
+    return "'%s'" % word.replace("'", "'\"'\"'")
+
+
+def _check_word(what: str, word: str) -> None:
+    """Refuse a name that ssh would take for an option, or that a shell in its configuration could run."""
+    if not word:
+        raise ValueError("the %s for ssh is empty" % what)
+    if word.startswith("-"):
+        raise ValueError("the %s for ssh must not start with '-'; it is %r" % (what, word))
+    bad = next((c for c in word if c in _FORBIDDEN or c.isspace() or not c.isprintable()), None)
+    if bad is not None:
+        raise ValueError("the %s for ssh must not contain %r; it is %r" % (what, bad, word))

@@ -1,0 +1,69 @@
+"""Addresses: where a context stands in the tree.
+
+An address is the path from the root. On the wire and in code it is `bytes`, four big-endian bytes for each step,
+so that "lies within" is one `startswith`: steps have one width, hence a byte prefix is a path prefix. The root is
+`b""`. For people it is written `/3/1`: the first child of the root's third child.
+
+A context numbers its own children from 1 and never reuses a number, so an address never means two contexts.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+ROOT = b""
+STEP_SIZE = 4
+NUMBER_MAX = 0xFFFFFFFF
+
+# Deep enough for any chain of bastions and sudos; it bounds the header of a frame to 16 + 2 * 128 bytes.
+DEPTH_MAX = 32
+ADDRESS_SIZE_MAX = DEPTH_MAX * STEP_SIZE
+
+
+def child(address: bytes, number: int) -> bytes:
+    """Return the address of the child `number` of the context at `address`.
+
+    Raises ValueError beyond DEPTH_MAX steps or NUMBER_MAX children.
+    """
+    if len(address) >= ADDRESS_SIZE_MAX:
+        raise ValueError("a context at %s can have no children: the tree is at most %d deep" % (text(address), DEPTH_MAX))
+    if not 0 < number <= NUMBER_MAX:
+        raise ValueError("a child's number is 1 to %d, not %r" % (NUMBER_MAX, number))
+    return address + number.to_bytes(STEP_SIZE, "big")
+
+
+def parent(address: bytes) -> "Optional[bytes]":
+    """Return the address of the parent, None for the root."""
+    return address[:-STEP_SIZE] if address else None
+
+
+def text(address: bytes) -> str:
+    """Return the address as people write it: `/`, `/3/1`."""
+    steps = [str(int.from_bytes(address[i : i + STEP_SIZE], "big")) for i in range(0, len(address), STEP_SIZE)]
+    return "/" + "/".join(steps)
+
+
+def parse(written: str) -> bytes:
+    """Return the address that text() would write as `written`; ValueError if it is none."""
+    address = ROOT
+    try:
+        if written[:1] != "/":
+            raise ValueError("it doesn't begin with /")
+        for step in written[1:].split("/") if written != "/" else ():
+            # int() alone would also take "+1", " 1" and "1_0".
+            if not (step.isdigit() and step.isascii() if hasattr(step, "isascii") else step.isdigit()):
+                raise ValueError("%r is no number" % step)
+            address = child(address, int(step))
+    except ValueError as error:
+        raise ValueError("%r is no address such as / or /3/1: %s" % (written, error)) from None
+    return address
+
+
+def number_below(ancestor: bytes, address: bytes) -> int:
+    """Return the number of the child of `ancestor` beneath which, or at which, `address` lies.
+
+    `address` must lie strictly within `ancestor`.
+    """
+    start = len(ancestor)
+    assert len(address) > start and address.startswith(ancestor)
+    return int.from_bytes(address[start : start + STEP_SIZE], "big")

@@ -1,0 +1,419 @@
+"""Calls in flight: those that this context made, and those that it serves.
+
+A call we made, by who ends it (the first to come does, and takes it out of the table; later ones find nothing):
+
+    REPLY or ERROR from exactly the context that was called     -> its result or error
+    the deadline                                                -> DeadlineExceeded, and a CANCEL is sent
+    cancel()                                                    -> Cancelled, and a CANCEL is sent
+    LOST of the target or of anything above it                  -> ContextLost
+    the link that it waits behind is cut                        -> NotSent or ContextLost
+
+A call we serve stands in Served from its arrival to its answer. CallTable and Served are the books, Calls is the
+protocol. The body of a CALL:
+
+    u32 milliseconds left, 0xFFFFFFFF for no deadline | u16 size of the head | head | payload
+
+No I/O and no clock here.
+"""
+
+import heapq
+from struct import Struct
+
+from plasmid.core import address
+from plasmid.core.errors import (
+    CallError,
+    ContextLost,
+    DeadlineExceeded,
+    FrameError,
+    NotSent,
+    Overloaded,
+    ProtocolError,
+)
+from plasmid.core.events import CallArrived, CallCancelled, CallEnded
+from plasmid.core.flow import Assembly
+from plasmid.core.frames import MORE, NO_REPLY, Frame, Kind, Lane
+from plasmid.core.link import Link
+from plasmid.core.switch import LOCAL, PARENT, Switch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+
+    Buffer = Union[bytes, bytearray, memoryview]
+
+CALL_HEAD = Struct(">IH")
+NO_DEADLINE = 0xFFFFFFFF
+
+MESSAGE_SIZE_MAX = 1 << 30
+# A call made on a child's or a stranger's own account; what this context asked for may be MESSAGE_SIZE_MAX.
+CHILD_CALL_SIZE_MAX = 16 << 20
+
+ID_MASK = 0xFFFFFFFFFFFFFFFF
+
+# How many calls one link may have waiting or running here.
+SERVED_PER_LINK_MAX = 4096
+
+
+class OutCall:
+    """One call that this context made. `ref` is the runtime's own handle; nothing here looks at it."""
+
+    __slots__ = "id", "target", "deadline", "ref", "link"
+
+    def __init__(self, id: int, target: bytes, deadline: "Optional[float]", ref: "Any", link: int) -> None:
+        self.id = id
+        self.target = target
+        self.deadline = deadline
+        self.ref = ref
+        self.link = link
+
+
+class CallTable:
+    """The calls that this context made and that haven't ended."""
+
+    def __init__(self, id_start: int) -> None:
+        # Ids begin at random: a stranger who could forge a source would still have to guess 64 bits.
+        self._next_id = id_start & ID_MASK
+        self._calls = {}  # type: Dict[int, OutCall]
+        self._deadlines = []  # type: List[Tuple[float, int]]
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, target: bytes, deadline: "Optional[float]", ref: "Any", link: int) -> OutCall:
+        """Return a new call with an id of its own."""
+        call = OutCall(self.new_id(), target, deadline, ref, link)
+        self._calls[call.id] = call
+        if deadline is not None:
+            heapq.heappush(self._deadlines, (deadline, call.id))
+        return call
+
+    def new_id(self) -> int:
+        """Return an id that no call in flight has."""
+        id = self._next_id
+        self._next_id = (id + 1) & ID_MASK
+        return id
+
+    def get(self, id: int, source: bytes) -> "Optional[OutCall]":
+        """Return the call `id` if it was made to exactly `source`."""
+        call = self._calls.get(id)
+        return call if call is not None and call.target == source else None
+
+    def end(self, id: int) -> "Optional[OutCall]":
+        """Take the call out of the table; None if it had ended."""
+        call = self._calls.pop(id, None)
+        if not self._calls:
+            self._deadlines.clear()
+        return call
+
+    def deadline(self) -> "Optional[float]":
+        """Return when the first deadline passes, None without any."""
+        # Calls that ended leave their entries behind; they're dropped when they come to the front.
+        while self._deadlines and self._deadlines[0][1] not in self._calls:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def expire(self, now: float) -> "List[OutCall]":
+        """Take out the calls whose deadline has passed, the oldest first."""
+        expired = []  # type: List[OutCall]
+        while True:
+            deadline = self.deadline()
+            if deadline is None or deadline > now:
+                return expired
+            call = self.end(heapq.heappop(self._deadlines)[1])
+            assert call is not None
+            expired.append(call)
+
+    def lost(self, address: bytes) -> "List[OutCall]":
+        """Take out the calls made to `address` or below it."""
+        return self._take([call for call in self._calls.values() if call.target.startswith(address)])
+
+    def link_lost(self, link: int) -> "List[OutCall]":
+        """Take out the calls that went out by this link."""
+        return self._take([call for call in self._calls.values() if call.link == link])
+
+    def _take(self, calls: "List[OutCall]") -> "List[OutCall]":
+        for call in calls:
+            self.end(call.id)
+        return calls
+
+
+class InCall:
+    """One call that this context serves."""
+
+    __slots__ = "source", "id", "link", "size", "no_reply"
+
+    def __init__(self, source: bytes, id: int, link: int, size: int, no_reply: bool) -> None:
+        self.source = source
+        self.id = id
+        self.link = link
+        self.size = size
+        self.no_reply = no_reply
+
+
+class Served:
+    """The calls that this context serves and that haven't been answered."""
+
+    def __init__(self) -> None:
+        self._calls = {}  # type: Dict[Tuple[bytes, int], InCall]
+        self._per_link = {}  # type: Dict[int, int]
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def full(self, link: int) -> bool:
+        """Whether this link has as many calls here as it may."""
+        return self._per_link.get(link, 0) >= SERVED_PER_LINK_MAX
+
+    def add(self, call: InCall) -> bool:
+        """Note the call; False if its caller has one of that id here already."""
+        key = call.source, call.id
+        if key in self._calls:
+            return False
+        self._calls[key] = call
+        self._per_link[call.link] = self._per_link.get(call.link, 0) + 1
+        return True
+
+    def end(self, source: bytes, id: int) -> "Optional[InCall]":
+        """Take the call out; None if it was answered, or its caller has gone."""
+        call = self._calls.pop((source, id), None)
+        if call is not None:
+            left = self._per_link[call.link] - 1
+            if left:
+                self._per_link[call.link] = left
+            else:
+                del self._per_link[call.link]
+        return call
+
+    def lost(self, address: bytes) -> "List[InCall]":
+        """Take out the calls of callers at `address` or below it."""
+        gone = [call for call in self._calls.values() if call.source.startswith(address)]
+        for call in gone:
+            self.end(call.source, call.id)
+        return gone
+
+    def link_lost(self, link: int) -> "List[InCall]":
+        """Take out the calls that came by this link."""
+        gone = [call for call in self._calls.values() if call.link == link]
+        for call in gone:
+            self.end(call.source, call.id)
+        return gone
+
+
+class Calls:
+    """The calls to and from the context of `switch`. Owned by its Node."""
+
+    def __init__(self, switch: Switch, id_start: int) -> None:
+        self.made = CallTable(id_start)
+        self.served = Served()
+        self._switch = switch
+
+    # -- made here
+
+    def call(
+        self,
+        target: bytes,
+        head: bytes,
+        parts: "Sequence[Buffer]",
+        now: float,
+        deadline: "Optional[float]" = None,
+        no_reply: bool = False,
+        ref: "Any" = None,
+    ) -> "Optional[OutCall]":
+        """Make a call; CallEnded will say how it ends. None for `no_reply`, of which nothing more is heard.
+
+        head, at most 65,535 bytes, and parts are the packed head and the encoded payload. Raises Overloaded or
+        NotSent when it can't be sent.
+        """
+        switch = self._switch
+        link = switch.way_out(target)
+        left = NO_DEADLINE if deadline is None else max(0, min(int((deadline - now) * 1000), NO_DEADLINE - 1))
+        body = [CALL_HEAD.pack(left, len(head)) + head]  # type: List[Buffer]
+        body += parts
+        call = None
+        if no_reply:
+            id = self.made.new_id()
+        else:
+            call = self.made.add(target, deadline, ref, LOCAL if link is None else link.id)
+            id = call.id
+        flags = NO_REPLY if no_reply else 0
+        if link is None:
+            self._serve(LOCAL, target, id, flags, memoryview(b"".join(body)), now)
+        else:
+            switch.send(link, Kind.CALL, flags, id, target, body)
+        return call
+
+    def cancel(self, call: OutCall, error: CallError) -> None:
+        """End a call of ours with `error` and tell the far side that nobody waits for it."""
+        if self.made.get(call.id, call.target) is call:
+            self.made.end(call.id)
+            self._withdraw(call)
+            self._end(call, error)
+
+    def expire(self, now: float) -> None:
+        """End the calls whose deadline has passed."""
+        for call in self.made.expire(now):
+            self._withdraw(call)
+            self._end(call, DeadlineExceeded("", "", "no answer came in the time allowed for it"))
+
+    def take_answer(self, link: Link, frame: Frame) -> None:
+        """Take a REPLY, or the ERROR of a call. It counts only from the context that was called."""
+        call = self.made.get(frame.id, frame.source)
+        if call is None:
+            return
+        if not frame.flags & MORE:
+            self._answered(call, frame.body, frame.kind)
+            return
+        try:
+            self._switch.grant(link, link.inbox.open(frame, Lane.REPLY, MESSAGE_SIZE_MAX))
+        except FrameError as error:
+            self.cancel(call, ProtocolError("", "", error.found))
+
+    def _answered(self, call: OutCall, body: "Buffer", kind: int) -> None:
+        self.made.end(call.id)
+        self._switch.events.append(CallEnded(call.ref, body, kind == Kind.ERROR, None))
+        if self._switch.outgoing:
+            # It has been answered before we had sent it all.
+            self._switch.drop_flow((call.target, Lane.CALL, call.id))
+
+    def _end(self, call: OutCall, error: CallError) -> None:
+        self._switch.events.append(CallEnded(call.ref, None, True, error))
+
+    def _withdraw(self, call: OutCall) -> None:
+        """Stop sending a call's body, and tell the far side that nobody waits for its answer."""
+        switch = self._switch
+        if call.link == LOCAL:
+            if self.served.end(switch.address, call.id) is not None:
+                switch.events.append(CallCancelled(switch.address, call.id))
+            return
+        link = switch.links.get(call.link)
+        if link is None:
+            return
+        flow = switch.drop_flow((call.target, Lane.CALL, call.id))
+        if flow is not None and not flow.sent:
+            return
+        keys = [key for key in link.inbox.assemblies if key[0] == call.target and key[2:] == (call.id, Lane.REPLY)]
+        if keys:
+            switch.grant(link, link.inbox.drop(keys))
+        # Not urgent: it must not overtake the call itself.
+        switch.send(link, Kind.CANCEL, 0, call.id, call.target, [])
+
+    # -- served here
+
+    def answer(self, source: bytes, id: int, parts: "Sequence[Buffer]", is_error: bool) -> None:
+        """Answer the served call `id` of `source` with an encoded payload. Nothing, if nobody waits for it."""
+        served = self.served.end(source, id)
+        if served is None:
+            return
+        switch = self._switch
+        link = switch.links.get(served.link)
+        if link is not None:
+            waiting = link.inbox.release(served.size)
+            if waiting:
+                switch.grant(link, waiting)
+        if served.no_reply:
+            return
+        if served.link == LOCAL:
+            call = self.made.end(id)
+            if call is not None:
+                switch.events.append(CallEnded(call.ref, b"".join(parts), is_error, None))
+        elif link is not None:
+            switch.send(link, Kind.ERROR if is_error else Kind.REPLY, Lane.REPLY, id, source, parts)
+
+    def take_call(self, link: Link, frame: Frame, now: float) -> None:
+        """Take a CALL, or the beginning of a long one."""
+        if self.served.full(link.id):
+            found = "%d calls from that side already wait here" % SERVED_PER_LINK_MAX
+            self._switch.refuse(link, frame, Overloaded("", "", found))
+        elif not frame.flags & MORE:
+            body = frame.body
+            if link.inbox.hold(len(body)):
+                self._serve(link.id, frame.source, frame.id, frame.flags, body, now, frame)
+            else:
+                found = "what came from that side already fills %d bytes here" % link.inbox.held
+                self._switch.refuse(link, frame, Overloaded("", "", found))
+        else:
+            by_parent = self._switch.address.startswith(frame.source)
+            size_max = MESSAGE_SIZE_MAX if by_parent else CHILD_CALL_SIZE_MAX
+            try:
+                self._switch.grant(link, link.inbox.open(frame, Lane.CALL, size_max))
+            except FrameError as error:
+                self._switch.refuse(link, frame, ProtocolError("", "", error.found))
+
+    def _serve(
+        self,
+        via: int,
+        source: bytes,
+        id: int,
+        flags: int,
+        body: memoryview,
+        now: float,
+        frame: "Optional[Frame]" = None,
+    ) -> None:
+        """Hand a whole call over to be served. A broken one is refused: its sender may be far below the link."""
+        head_end = 0
+        if len(body) >= CALL_HEAD.size:
+            left, head_size = CALL_HEAD.unpack_from(body)
+            head_end = CALL_HEAD.size + head_size
+        served = InCall(source, id, via, len(body), bool(flags & NO_REPLY))
+        if not 0 < head_end <= len(body) or not self.served.add(served):
+            link = self._switch.links.get(via)
+            if link is not None and frame is not None:
+                self._switch.grant(link, link.inbox.release(len(body)))
+                self._switch.refuse(link, frame, ProtocolError("", "", "the call is broken, or its id is in use"))
+            return
+        deadline = None if left == NO_DEADLINE else now + left / 1000.0
+        head = bytes(body[CALL_HEAD.size : head_end])
+        self._switch.events.append(CallArrived(source, id, head, body[head_end:], deadline, served.no_reply))
+
+    def take_cancel(self, link: Link, frame: Frame) -> None:
+        """Take a CANCEL. It counts only from the context that called."""
+        self._switch.grant(link, link.inbox.drop([link.inbox.key(frame, Lane.CALL)]))
+        served = self.served.end(frame.source, frame.id)
+        if served is None:
+            self._switch.drop_flow((frame.source, Lane.REPLY, frame.id))
+            return
+        self._switch.grant(link, link.inbox.release(served.size))
+        self._switch.events.append(CallCancelled(frame.source, frame.id))
+
+    # -- long bodies, and loss
+
+    def take_whole(self, link: Link, body: Assembly, now: float) -> None:
+        """Take a long CALL, REPLY or ERROR that is whole now."""
+        first = body.first
+        if first.kind == Kind.CALL:
+            self._serve(link.id, first.source, first.id, first.flags, memoryview(body.body), now, first)
+            return
+        self._switch.grant(link, link.inbox.release(body.total))
+        call = self.made.get(first.id, first.source)
+        if call is not None:
+            self._answered(call, memoryview(body.body), first.kind)
+
+    def body_broken(self, link: Link, frame: Frame, error: CallError) -> None:
+        """Give up a long body whose sender broke the rules."""
+        if frame.lane == Lane.CALL:
+            self._switch.send_error(link, error, frame.id, frame.target, frame.source, Lane.REPLY)
+            return
+        call = self.made.get(frame.id, frame.source)
+        if call is not None:
+            self.cancel(call, error)
+
+    def lost(self, gone: bytes, reason: str) -> None:
+        """End what waits on the context at `gone` or below it."""
+        self._end_lost(self.made.lost(gone), "%s was lost: %s" % (address.text(gone), reason))
+        for served in self.served.lost(gone):
+            link = self._switch.links.get(served.link)
+            if link is not None:
+                self._switch.grant(link, link.inbox.release(served.size))
+            self._switch.events.append(CallCancelled(served.source, served.id))
+
+    def parent_lost(self, reason: str) -> None:
+        """End all that the link to the parent carried."""
+        self._end_lost(self.made.link_lost(PARENT), "the parent was lost: " + reason)
+        for served in self.served.link_lost(PARENT):
+            self._switch.events.append(CallCancelled(served.source, served.id))
+
+    def _end_lost(self, calls: "List[OutCall]", found: str) -> None:
+        for call in calls:
+            # Of a long body not all had left: the method can't have been started.
+            unsent = self._switch.drop_flow((call.target, Lane.CALL, call.id)) is not None
+            self._end(call, NotSent("", "", found) if unsent else ContextLost("", "", found))

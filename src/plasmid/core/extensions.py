@@ -1,0 +1,324 @@
+"""What each MessagePack extension means: the types that a value may have beyond MessagePack's own.
+
+`export` gives an object's code and data, `build` makes the object again; `values` does the packing and calls both.
+The data of a code is bytes, or a list of values (marked [...]). Numbers are big-endian, text is UTF-8:
+
+    code  type         data
+      1   blob         u8 kind (0 bytes, 1 bytearray, 2 memoryview), u64 size; the bytes follow the pack
+      2   tuple        [item, ...]
+      3   set          [item, ...]
+      4   frozenset    [item, ...]
+      5   int          two's complement; for what doesn't fit MessagePack's 64 bits
+      6   complex      f64 real, f64 imaginary
+      7   bytearray    the bytes
+      8   memoryview   the bytes
+      9   datetime     u16 year, u8 month, day, hour, minute, second, u32 microsecond, u8 fold, zone
+     10   date         u16 year, u8 month, day
+     11   time         u8 hour, minute, second, u32 microsecond, u8 fold, zone
+     12   timedelta    i32 days, u32 seconds, u32 microseconds
+     13   Decimal      its text
+     14   UUID         16 bytes
+     15   path         u8 class (see PATHS), its text
+     16   enum         [class, member name]
+     17   dataclass    [class, {field: value, ...}]
+     18   NamedTuple   [class, [item, ...]]
+     19   exception    [class, text, [argument, ...]]
+     20   Context      as the runtime says
+     21   Sender       as the runtime says
+
+    zone: nothing (naive); u8 0, i64 microseconds east of UTC; u8 1, the same and a name; u8 2, a zoneinfo key.
+    class: `module:qualname`, only ever looked up among those that the receiver declared.
+
+No module is imported here before a value needs it: `datetime` or `decimal` would cost every boot milliseconds.
+"""
+
+import struct
+import sys
+
+from plasmid.core import errors
+from plasmid.core.errors import RemoteError, ValueDecodeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+
+    Classes = Optional[Callable[[str], Optional[type]]]
+    Handles = Optional[Callable[[int, bytes], object]]
+
+BLOB, TUPLE, SET, FROZENSET, INT, COMPLEX, BYTEARRAY, MEMORYVIEW, DATETIME, DATE, TIME, TIMEDELTA = range(1, 13)
+DECIMAL, UUID, PATH, ENUM, DATACLASS, NAMEDTUPLE, EXCEPTION, HANDLE_CONTEXT, HANDLE_SENDER = range(13, 22)
+NESTED = (TUPLE, SET, FROZENSET, ENUM, DATACLASS, NAMEDTUPLE, EXCEPTION)  # their data is a packed list
+
+SCALAR_SIZE_MAX = 4096  # the data of a single int, Decimal, path ...: parsing them costs more than copying
+HASH_CLASHES_MAX = 64  # items of one set that share another's hash: building a set takes the square of them
+
+PATHS = ("PurePosixPath", "PureWindowsPath", "PosixPath", "WindowsPath")
+_DAY = "year month day"
+_CLOCK = "hour minute second microsecond fold"
+# Types whose data is a few numbers: the type's name, their form, and their names, in the order it is called with.
+_NUMBERS = {
+    COMPLEX: ("builtins.complex", ">dd", "real imag"),
+    DATETIME: ("datetime.datetime", ">HBBBBBIB", _DAY + " " + _CLOCK),
+    DATE: ("datetime.date", ">HBB", _DAY),
+    TIME: ("datetime.time", ">BBBIB", _CLOCK),
+    TIMEDELTA: ("datetime.timedelta", ">iII", "days seconds microseconds"),
+}
+_CODES = {row[0]: code for code, row in _NUMBERS.items()}
+_ZONE = struct.Struct(">Bq")
+
+
+class Unsendable(ValueError):
+    """Something within a value can't travel: what was found. `values` makes an UnsendableValue with a path of it."""
+
+
+def weight(code: int, data: "Union[bytes, List[Any]]") -> int:
+    """Return how many nodes an extension costs beside what its data holds, so that one node is <= 128 bytes."""
+    if code == SET or code == FROZENSET:
+        return 3 + 2 * len(data)  # a hash table with room to spare
+    if code == PATH:
+        return 3 + 2 * sum(map(data.count, (b"/", b"\\")))  # every part becomes a str
+    return 8 if code == EXCEPTION else 3
+
+
+# ---------------------------------------------------------------- objects to data
+
+
+def export(value: "Any", kind: type, travels: "Callable[[Any], bool]") -> "Tuple[int, Union[bytes, List[Any]]]":
+    """Return the code and the data of a value that MessagePack has no type for, or raise Unsendable.
+
+    travels(argument) tells whether an argument of an exception can be sent.
+    """
+    if kind is tuple:
+        return TUPLE, list(value)
+    if kind is set or kind is frozenset:
+        return SET if kind is set else FROZENSET, list(value)
+    if kind is bytearray or kind is memoryview:
+        return BYTEARRAY if kind is bytearray else MEMORYVIEW, bytes(value)
+    if kind is int:
+        return INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+    name = kind.__module__ + "." + kind.__qualname__
+    if name in _CODES:
+        code = _CODES[name]
+        _, form, names = _NUMBERS[code]
+        data = struct.pack(form, *[getattr(value, part) for part in names.split()])
+        return code, data + _export_zone(value.tzinfo) if code in (DATETIME, TIME) else data
+    if name == "decimal.Decimal":
+        return DECIMAL, str(value).encode()
+    if name == "uuid.UUID":
+        return UUID, value.bytes
+    if kind.__name__ in PATHS and name.startswith("pathlib."):  # or pathlib._local, as the Python version has it
+        return PATH, bytes((PATHS.index(kind.__name__),)) + str(value).encode()
+    return _export_declared(value, kind, travels)
+
+
+def _export_declared(value: "Any", kind: type, travels: "Callable[[Any], bool]") -> "Tuple[int, List[Any]]":
+    name = kind.__module__ + ":" + kind.__qualname__
+    if isinstance(value, BaseException):
+        return EXCEPTION, [name, text_of(value), arguments_of(value, travels)]
+    enum = sys.modules.get("enum")
+    if enum and isinstance(value, enum.Enum):
+        if value.name not in kind.__members__:  # type: ignore[attr-defined]
+            raise Unsendable("a combination of %s; send its .value" % kind.__name__)
+        return ENUM, [name, value.name]
+    if "__dataclass_fields__" in kind.__dict__:
+        import dataclasses
+
+        return DATACLASS, [name, {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}]
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return NAMEDTUPLE, [name, list(value)]
+    if hasattr(kind, "plasmid_handle"):
+        return value.plasmid_handle()  # type: ignore[no-any-return]
+    raise Unsendable(kind.__name__)
+
+
+def text_of(error: BaseException) -> str:
+    """Return str(error), made sendable, of at most 8 KiB; whatever the error's own class does in its __str__."""
+    try:
+        text = str(error)
+    except Exception as failure:  # noqa: BLE001 - a user's code: whatever it raises must not hide the error
+        text = "<no text: its __str__ raised %s>" % type(failure).__name__
+    return text.encode("utf-8", "backslashreplace")[:8192].decode("utf-8", "ignore")
+
+
+def arguments_of(error: BaseException, travels: "Callable[[Any], bool]") -> "List[Any]":
+    """Return the arguments that make the error again.
+
+    One that can't travel is replaced by `<its type>`, so that the others keep their places; an only one by the text.
+    """
+    args = error.args  # type: Tuple[Any, ...]
+    if isinstance(error, OSError) and len(args) == 2 and error.filename is not None:
+        args += (error.filename,) if error.filename2 is None else (error.filename, None, error.filename2)
+    if len(args) == 1 and not travels(args[0]):
+        return [text_of(error)]
+    return [arg if travels(arg) else "<%.80s>" % type(arg).__name__ for arg in args[:64]]
+
+
+def _export_zone(zone: "Any") -> bytes:
+    import datetime
+
+    if zone is None:
+        return b""
+    if type(zone) is datetime.timezone:
+        args = zone.__getinitargs__()  # type: ignore[attr-defined]  # (offset,) or (offset, name), made for pickle
+        east = args[0] // datetime.timedelta(microseconds=1)
+        return _ZONE.pack(len(args) - 1, east) + "".join(args[1:]).encode()
+    if type(zone).__module__.partition(".")[0] == "zoneinfo" and zone.key:
+        return b"\2" + zone.key.encode()  # type: ignore[no-any-return]
+    raise Unsendable("tzinfo of type %s; use datetime.timezone or zoneinfo" % type(zone).__name__)
+
+
+# ---------------------------------------------------------------- data to objects
+
+
+def build(code: int, data: "Any", classes: "Classes", handles: "Handles") -> "Any":
+    """Return the object of an extension.
+
+    The data is hostile: whatever is wrong with it raises one of `values.REFUSALS`, be it from here or from
+    the class that is given it.
+    """
+    if code == TUPLE:
+        return tuple(data)
+    if code == SET or code == FROZENSET:
+        # Ints are hashed as themselves, and equal ones are one item: this set can't be made slow.
+        if len(data) - len(set(map(hash, data))) > HASH_CLASHES_MAX:
+            raise ValueDecodeError("a set whose items were chosen to share their hashes")
+        items = set(data) if code == SET else frozenset(data)
+        if len(items) != len(data):
+            raise ValueDecodeError("a set with an item twice")
+        return items
+    if code in (ENUM, DATACLASS, NAMEDTUPLE, EXCEPTION):
+        return _build_declared(code, data, classes)
+    if code == HANDLE_CONTEXT or code == HANDLE_SENDER:
+        if handles is None:
+            raise ValueDecodeError("a Context or a Sender, which has no meaning here")
+        return handles(code, data)
+    if code == BYTEARRAY or code == MEMORYVIEW:
+        return bytearray(data) if code == BYTEARRAY else memoryview(data)
+    if len(data) > SCALAR_SIZE_MAX:
+        raise ValueDecodeError("extension %d of %d bytes; the limit is %d" % (code, len(data), SCALAR_SIZE_MAX))
+    return _build_scalar(code, data)
+
+
+def _build_scalar(code: int, data: bytes) -> "Any":
+    if code in _NUMBERS:
+        name, form, _ = _NUMBERS[code]
+        module, _, name = name.partition(".")
+        kind = getattr(__import__(module), name)
+        if code not in (DATETIME, TIME):
+            return kind(*struct.unpack(form, data))
+        numbers = struct.unpack_from(form, data)
+        return kind(*numbers[:-1], tzinfo=_build_zone(data[struct.calcsize(form) :]), fold=numbers[-1])
+    if code == INT:
+        return int.from_bytes(data, "big", signed=True)
+    if code == DECIMAL:
+        import decimal
+
+        return decimal.Decimal(data.decode("ascii"))
+    if code == UUID:
+        import uuid
+
+        return uuid.UUID(bytes=data)
+    if code != PATH:
+        raise ValueDecodeError("the unknown extension %d" % code)
+    import pathlib
+
+    index = data[0]
+    if index > 1 and PATHS[index] != type(pathlib.Path()).__name__:
+        index -= 2  # a path that can be opened only on the other family of systems
+    return getattr(pathlib, PATHS[index])(data[1:].decode())
+
+
+def make_exception(name: str, args: "List[Any]", classes: "Classes") -> "Optional[Exception]":
+    """Return the exception of a class `module:qualname` that is built in, declared here or Plasmid's own, or None."""
+    import builtins
+
+    module, _, short = name.partition(":")
+    kind = None  # type: Any
+    if module == "builtins":
+        kind = getattr(builtins, short, None)
+    elif module == errors.__name__:
+        kind = getattr(errors, short, None)
+    elif classes is not None:
+        kind = classes(name)
+    # SystemExit and its like would end a thread or the program of whoever meets them: they aren't Exceptions.
+    if not isinstance(kind, type) or not issubclass(kind, Exception):
+        return None
+    if issubclass(kind, SyntaxError):
+        args = args[:1]  # printing the rest of them takes positions in the source at their word
+    try:
+        error = kind(*args)
+        if isinstance(error, UnicodeError) and len(args) > 1 and not 0 <= args[-3] <= args[-2] <= len(error.object):  # type: ignore[attr-defined]
+            return None  # str() of it reads beyond its object on some Python versions
+        return error if isinstance(error, Exception) else None
+    except Exception:  # noqa: BLE001 - a user's class: whatever it raises, the error then arrives as RemoteError
+        return None
+
+
+def _build_declared(code: int, data: "Any", classes: "Classes") -> "Any":
+    """Return the object of a class that the receiver must have declared."""
+    name, content = data[0], data[-1]
+    if type(name) is not str or len(data) != (3 if code == EXCEPTION else 2):
+        raise ValueDecodeError("extension %d without its class and content" % code)
+    if code == EXCEPTION:
+        if type(data[1]) is not str or type(content) is not list:
+            raise ValueDecodeError("an exception without a text and arguments")
+        error = make_exception(name, content, classes)
+        return error or RemoteError(plain_name(name), data[1], args_sent=tuple(content))
+    kind = classes(name) if classes is not None else None  # type: Any
+    if kind is None:
+        short = name.rpartition(":")[2]
+        raise ValueDecodeError(
+            "the class %.200r isn't declared here; call plasmid.declare(%.200s), or annotate the method with it"
+            % (plain_name(name), short)
+        )
+    if code == ENUM:
+        import enum
+
+        if issubclass(kind, enum.Enum) and type(content) is str and content in kind.__members__:
+            return kind.__members__[content]
+    elif code == DATACLASS:
+        import dataclasses
+
+        names = [field.name for field in dataclasses.fields(kind)]
+        if type(content) is dict and content.keys() == set(names):
+            made = object.__new__(kind)
+            for field in names:
+                object.__setattr__(made, field, content[field])
+            return made
+    elif issubclass(kind, tuple) and type(content) is list and len(content) == len(kind._fields):  # type: ignore[attr-defined]
+        return tuple.__new__(kind, content)
+    raise ValueDecodeError("the class %.200r has another kind or other fields here" % plain_name(name))
+
+
+def plain_name(name: str) -> str:
+    """Return a class's name as people write it: `mymodule.DbError`, and `ValueError` for one that is built in."""
+    return name[9:] if name.startswith("builtins:") else name.replace(":", ".")
+
+
+def _build_zone(data: bytes) -> "Any":
+    import datetime
+
+    if not data:
+        return None
+    if data[0] == 2:
+        return _find_zone(data[1:].decode())
+    named, east = _ZONE.unpack_from(data)
+    # On 3.6 an offset has whole minutes, and timezone() refuses others.
+    return datetime.timezone(datetime.timedelta(microseconds=east), *[data[_ZONE.size :].decode()][:named])
+
+
+def _find_zone(key: str) -> "Any":
+    """Return the zone of this name from this machine's own files.
+
+    ZoneInfo(key) alone would import the modules `tzdata.zoneinfo.<parts of the key>` when there is no such file,
+    and a peer's word must never become an import.
+    """
+    import pathlib
+
+    try:
+        import zoneinfo
+    except ImportError:
+        raise ValueDecodeError("the time zone %.80r needs Python 3.9; send the time in UTC" % key) from None
+    if not any(pathlib.Path(root, key).is_file() for root in zoneinfo.TZPATH):
+        raise ValueDecodeError("the time zone %.80r isn't known here; install tzdata, or send the time in UTC" % key)
+    return zoneinfo.ZoneInfo(key)

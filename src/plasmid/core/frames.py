@@ -1,0 +1,196 @@
+"""Frames: what a link carries.
+
+    offset size field
+         0    4 body_size    bytes of body
+         4    1 kind         see Kind
+         5    1 flags        bits 0-1 lane, 0x04 MORE, 0x08 NO_REPLY; the others are zero
+         6    1 source_size  bytes of the source address, a multiple of 4
+         7    1 target_size  the same of the target address
+         8    8 id           call, or receiver, that the frame belongs to
+        16      source, target, body
+
+All numbers are big-endian. The header alone says how much follows and whether it may: a frame over the limit, of an
+unknown kind or from a forged source is refused before its body is waited for. No I/O here.
+"""
+
+from struct import Struct
+
+from plasmid.core import address
+from plasmid.core.errors import FrameError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional, Union
+
+    Bytes = Union[bytes, bytearray, memoryview]
+
+PROTOCOL_VERSION = 1
+HEADER = Struct(">IBBBBQ")
+HEADER_SIZE = HEADER.size
+
+# What a sender cuts a longer body into: small enough that a call which waits behind one chunk of each competing
+# transfer doesn't notice, large enough that the cost of a frame vanishes behind the copy.
+CHUNK_SIZE = 64 * 1024
+
+# What a receiver accepts. Above CHUNK_SIZE, so that a later version may send larger chunks to this one.
+FRAME_BODY_SIZE_MAX = 256 * 1024
+
+
+class Kind:
+    """What a frame is. Below ROUTED_MIN it concerns the link alone and is never passed on."""
+
+    HELLO = 1  # first frame each way: versions and facts
+    PING = 2  # are you there?
+    PONG = 3  # I am
+    GOODBYE = 4  # an orderly end; the body says why
+    CALL = 8  # a request
+    REPLY = 9  # its result
+    ERROR = 10  # its error; on lane STREAM: that receiver takes no more
+    CANCEL = 11  # the caller no longer wants it
+    PUT = 12  # a value for a receiver
+    CLOSE = 13  # the sender will put no more
+    DATA = 14  # the body of a CALL, REPLY, ERROR or PUT goes on
+    CREDIT = 15  # how far a body, or a sender, may go
+    LOST = 16  # the source is gone, says its parent
+
+
+ROUTED_MIN = Kind.CALL
+KINDS = frozenset(value for name, value in vars(Kind).items() if name.isupper())
+
+
+class Lane:
+    """Which body a DATA frame goes on with, and what a CREDIT or ERROR frame is about."""
+
+    CALL = 0  # the body of the CALL of that id
+    REPLY = 1  # the body of its REPLY or ERROR
+    ITEM = 2  # the body of a long PUT
+    STREAM = 3  # all that the context puts to the receiver of that id
+
+
+LANE_MASK = 0x03
+MORE = 0x04
+NO_REPLY = 0x08
+FLAGS_MASK = LANE_MASK | MORE | NO_REPLY
+
+
+def encode(kind: int, flags: int, id: int, source: bytes, target: bytes, body: bytes = b"") -> bytes:
+    """Return a whole frame."""
+    return HEADER.pack(len(body), kind, flags, len(source), len(target), id) + source + target + body
+
+
+def encode_head(kind: int, flags: int, id: int, source: bytes, target: bytes, body_size: int) -> bytes:
+    """Return a frame less its body, of which `body_size` bytes must follow."""
+    return HEADER.pack(body_size, kind, flags, len(source), len(target), id) + source + target
+
+
+class Frame:
+    """One frame that was read. `raw` is the frame as it came, for whoever only passes it on."""
+
+    __slots__ = "kind", "flags", "id", "source", "target", "raw", "body_start"
+
+    def __init__(
+        self, kind: int, flags: int, id: int, source: bytes, target: bytes, raw: bytes, body_start: int
+    ) -> None:
+        self.kind = kind
+        self.flags = flags
+        self.id = id
+        self.source = source
+        self.target = target
+        self.raw = raw
+        self.body_start = body_start
+
+    @property
+    def lane(self) -> int:
+        """Which of the id's bodies this is about, a Lane."""
+        return self.flags & LANE_MASK
+
+    @property
+    def body(self) -> memoryview:
+        """The body, not copied."""
+        return memoryview(self.raw)[self.body_start :]
+
+
+class FrameDecoder:
+    """Cut a byte stream into frames, accepting only sources within `peer`.
+
+    peer: the address every source must lie within, b"" for the link to the parent, who may pass on anyone's.
+    The frames that come out don't depend on where the input was cut. Once next_frame() has returned None, at most
+    one unfinished frame is held.
+    """
+
+    def __init__(self, peer: bytes, body_size_max: int = FRAME_BODY_SIZE_MAX) -> None:
+        self.peer = peer
+        self.body_size_max = body_size_max
+        self.unfinished = False
+        self._buffer = b""
+        self._position = 0
+        self._error = None  # type: Optional[FrameError]
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes in."""
+        # Most reads begin and end at a frame's edge: then this is no copy at all.
+        rest = self._buffer[self._position :] if self._position < len(self._buffer) else b""
+        self._buffer = rest + data if rest else data
+        self._position = 0
+
+    def next_frame(self) -> "Optional[Frame]":
+        """Return the oldest finished frame, or None if more bytes are needed.
+
+        Raises FrameError on anything the header can't say, and again on every later call.
+        """
+        if self._error is not None:
+            raise self._error
+        start = self._position
+        have = len(self._buffer) - start
+        self.unfinished = have > 0
+        if have < HEADER_SIZE:
+            return None
+        body_size, kind, flags, source_size, target_size, id = HEADER.unpack_from(self._buffer, start)
+
+        # Judge the header alone. Waiting for the body first would let a peer fill our memory with a frame that
+        # we're going to refuse.
+        source_end = start + HEADER_SIZE + source_size
+        body_start = source_end + target_size
+        if (
+            kind not in KINDS
+            or flags & ~FLAGS_MASK
+            or body_size > self.body_size_max
+            or (source_size | target_size) & (address.STEP_SIZE - 1)
+            or source_size > address.ADDRESS_SIZE_MAX
+            or target_size > address.ADDRESS_SIZE_MAX
+        ):
+            return self._refuse(kind, flags, body_size, source_size, target_size)
+        if len(self._buffer) < source_end:
+            return None
+        source = self._buffer[start + HEADER_SIZE : source_end]
+        if not source.startswith(self.peer):
+            self._error = FrameError(
+                "the peer at %s sent a frame in the name of %s; it may speak only for itself and those below it"
+                % (address.text(self.peer), address.text(source))
+            )
+            raise self._error
+        end = body_start + body_size
+        if len(self._buffer) < end:
+            return None
+        self._position = end
+        raw = self._buffer[start:end]
+        target = self._buffer[source_end:body_start]
+        return Frame(kind, flags, id, source, target, raw, body_start - start)
+
+    def _refuse(self, kind: int, flags: int, body_size: int, source_size: int, target_size: int) -> "Optional[Frame]":
+        """Say which field of the header is wrong."""
+        if kind not in KINDS:
+            found = "kind %d is unknown" % kind
+        elif flags & ~FLAGS_MASK:
+            found = "flags 0x%02x are unknown" % flags
+        elif body_size > self.body_size_max:
+            found = "a body of %d bytes was announced; the limit is %d" % (body_size, self.body_size_max)
+        else:
+            found = "addresses of %d and %d bytes; the limit is %d, in steps of %d" % (
+                source_size,
+                target_size,
+                address.ADDRESS_SIZE_MAX,
+                address.STEP_SIZE,
+            )
+        self._error = FrameError(found)
+        raise self._error

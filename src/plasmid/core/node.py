@@ -1,0 +1,204 @@
+"""One context's whole protocol: frames in, frames and events out.
+
+The runtime puts in what happens, each time with the hour (`now`, in seconds, of any steady clock):
+
+    add_link  feed  wrote  link_closed  expire                from the links and the clock
+    calls.call  calls.cancel  calls.answer  streams.put ...   from the threads of this context
+
+and takes out what should be done: the bytes to write with next_buffers(), and the list `events`, in order.
+
+Every frame that comes from a child's link has passed the source check of FrameDecoder before anything here sees it.
+A broken header ends the link. A body that breaks the rules is refused to its sender and costs the link nothing: the
+sender may be far below it, and its neighbours there have done no wrong. No I/O, clock or randomness.
+"""
+
+from plasmid.core.calls import Calls
+from plasmid.core.errors import FrameError, Overloaded, ProtocolError
+from plasmid.core.events import ContextGone, StreamChanged
+from plasmid.core.flow import U64
+from plasmid.core.frames import CHUNK_SIZE, LANE_MASK, ROUTED_MIN, Frame, Kind, Lane
+from plasmid.core.link import Link, LinkState
+from plasmid.core.switch import PARENT, Switch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Union
+
+    from plasmid.core.streams import Streams
+
+    Buffer = Union[bytes, bytearray, memoryview]
+
+# How often links are looked at for silence.
+TICK_S = 2.5
+
+
+class Node:
+    """The protocol of the context at `address`. Owned by the runtime's router lock.
+
+    id_start: an unguessable number at which call ids begin. facts: what it says of itself in its hellos.
+    """
+
+    def __init__(self, address: bytes, id_start: int, facts: "Optional[Dict[str, Any]]" = None) -> None:
+        self.address = address
+        self.switch = Switch(address, facts or {})
+        self.calls = Calls(self.switch, id_start)
+        self.streams = None  # type: Optional[Streams]
+        self.events = self.switch.events
+        self.dirty = self.switch.dirty
+        self.links = self.switch.links
+        self._children = 0
+        self._tick_at = None  # type: Optional[float]
+
+    def use_streams(self, make: "Callable[[Switch], Streams]") -> "Streams":
+        """Return the receivers and streams of this context, from now on. Until then it has none, and refuses puts."""
+        if self.streams is None:
+            self.streams = make(self.switch)
+        return self.streams
+
+    def new_child_number(self) -> int:
+        """Return a number for a child that is about to be started. None is ever given twice."""
+        self._children += 1
+        return self._children
+
+    def add_link(self, id: int, now: float) -> Link:
+        """Return the new link to the parent (PARENT) or to the child of that number, our hello queued on it."""
+        if self._tick_at is None:
+            self._tick_at = now + TICK_S
+        return self.switch.add_link(id, now)
+
+    def feed(self, id: int, data: bytes, now: float) -> None:
+        """Take the bytes that came in by link `id`. Whatever is wrong with them ends that link and nothing else."""
+        link = self.links.get(id)
+        if link is None:
+            return
+        decoder = link.decoder
+        decoder.feed(data)
+        try:
+            # A frame may end the link: its own goodbye, or by an answer that the link itself won't read.
+            while link.state is not LinkState.CLOSED:
+                frame = decoder.next_frame()
+                if frame is None:
+                    return
+                self._take(link, frame, now)
+            self.link_closed(id, link.farewell or "it said goodbye", now)
+        except FrameError as error:
+            self.link_closed(id, "the peer broke the protocol: " + error.found, now)
+
+    def next_buffers(self, id: int, size_max: int = 4 * CHUNK_SIZE) -> "List[Buffer]":
+        """Return the buffers to write next to link `id`, [] if none may be."""
+        link = self.links.get(id)
+        if link is None:
+            return []
+        outbox = link.outbox
+        buffers = outbox.next_buffers(size_max)
+        while outbox.finished:
+            flow = outbox.finished.pop()
+            lane = flow.flags & LANE_MASK
+            self.switch.outgoing.pop((flow.target, lane, flow.id), None)
+            if lane == Lane.ITEM:
+                # Values that had to wait for this long one may follow.
+                self.events.append(StreamChanged(flow.target, flow.id, ""))
+        return buffers
+
+    def wrote(self, id: int, now: float, some: bool, blocked: bool) -> None:
+        """Take note of an attempt to write to link `id`: whether some bytes went, and whether some had to stay."""
+        link = self.links.get(id)
+        if link is not None:
+            link.wrote(now, some, blocked)
+
+    def say_goodbye(self, id: int, reason: str) -> None:
+        """End link `id` in order, after all that waits to be sent."""
+        link = self.links.get(id)
+        if link is not None:
+            link.say_goodbye(reason)
+            self.dirty.add(id)
+
+    def link_closed(self, id: int, reason: str, now: float) -> None:
+        """Take note that link `id` is no more, and tell everyone who waits on it or below it."""
+        link = self.switch.remove_link(id, reason)
+        if link is None:
+            return
+        if id != PARENT:
+            self._context_lost(link, link.peer, reason)
+            return
+        own = self.address
+        self.calls.parent_lost(reason)
+        if self.streams is not None:
+            self.streams.lost(lambda where: not where.startswith(own), reason)
+
+    def deadline(self) -> "Optional[float]":
+        """Return when expire() must be called next, None for never."""
+        first = self.calls.made.deadline()
+        tick = self._tick_at if self.links else None
+        if first is None or tick is None:
+            return tick if first is None else first
+        return min(first, tick)
+
+    def expire(self, now: float) -> None:
+        """Do what is due: end calls past their deadline, ask silent links for a sign of life, cut dead ones."""
+        self.calls.expire(now)
+        if self._tick_at is None or now < self._tick_at:
+            return
+        self._tick_at = now + TICK_S
+        for link in list(self.links.values()):
+            try:
+                link.expire(now)
+                self.dirty.add(link.id)
+            except FrameError as error:
+                self.link_closed(link.id, error.found, now)
+
+    def _take(self, link: Link, frame: Frame, now: float) -> None:
+        """Take one frame: pass it on, or hand it to the part of the protocol that it concerns."""
+        kind = frame.kind
+        if kind < ROUTED_MIN:
+            self.switch.take_link_frame(link, frame, now)
+            return
+        link.take(frame, now)
+        if kind == Kind.LOST:
+            # Those above us can't be told of here: the link to them tells by itself.
+            if not self.address.startswith(frame.source):
+                reason = bytes(frame.body[:1024]).decode("utf-8", "replace")
+                self._context_lost(link, frame.source, reason)
+        elif frame.target != self.address:
+            stuck = self.switch.forward(link, frame)
+            if stuck is not None:
+                self.link_closed(stuck.id, "it read nothing while %d bytes waited" % stuck.outbox.size, now)
+        elif kind == Kind.CALL:
+            self.calls.take_call(link, frame, now)
+        elif kind == Kind.REPLY or (kind == Kind.ERROR and frame.lane != Lane.STREAM):
+            self.calls.take_answer(link, frame)
+        elif kind == Kind.CANCEL:
+            self.calls.take_cancel(link, frame)
+        elif kind == Kind.DATA:
+            self._take_data(link, frame, now)
+        elif kind == Kind.CREDIT and frame.lane != Lane.STREAM:
+            if len(frame.body) == U64.size:
+                self.switch.take_grant((frame.source, frame.lane, frame.id), U64.unpack(frame.body)[0])
+        elif self.streams is not None:
+            self.streams.take(link, frame)
+        else:
+            self.switch.refuse(link, frame, Overloaded("", "", "no receiver takes it there"))
+
+    def _take_data(self, link: Link, frame: Frame, now: float) -> None:
+        part = self.streams if frame.lane == Lane.ITEM and self.streams is not None else self.calls
+        try:
+            whole, extended = link.inbox.data(frame)
+        except FrameError as error:
+            part.body_broken(link, frame, ProtocolError("", "", error.found))
+            return
+        self.switch.grant(link, extended)
+        if whole is not None:
+            part.take_whole(link, whole, now)
+
+    def _context_lost(self, via: Link, gone: bytes, reason: str) -> None:
+        """End here what waits on the context at `gone` or below it, and tell those who spoke with it."""
+        self.events.append(ContextGone(gone, reason))
+        self.calls.lost(gone, reason)
+        if self.streams is not None:
+            self.streams.lost(lambda where: where.startswith(gone), reason)
+        self.switch.drop_flows(lambda name, way: name[0].startswith(gone))
+        for link in self.links.values():
+            dropped = [key for key in link.inbox.assemblies if key[0].startswith(gone)]
+            if dropped:
+                self.switch.grant(link, link.inbox.drop(dropped))
+        self.switch.tell_lost(via, gone, reason)

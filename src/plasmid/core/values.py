@@ -1,0 +1,392 @@
+"""Values to MessagePack and blobs, and back: pure Python, no I/O, and no value is ever code.
+
+A payload on the wire is: u32 pack_size, the pack (one MessagePack value), then the blobs back to back in the order
+in which their BLOB extensions appear in the pack. Widths are the smallest that fit, floats have 64 bits, sizes are
+big-endian, as MessagePack says; other widths are read too. Bytes and buffers from BLOB_SIZE_MIN on are blobs. What
+MessagePack lacks or would change is an extension: `extensions` has the table.
+
+Decoding runs under Limits, checked while it goes and before anything is allocated. Nodes stand for memory, 128 bytes
+each at most beside the text and the bytes themselves: an item of an array costs 1, an entry of a map 2 and the map
+itself 1 more, an extension what `extensions.weight` says. Depth counts arrays and maps, those in extensions too.
+Encoding keeps to the same limits, so that what was sent isn't refused for its size.
+"""
+
+import struct
+
+from plasmid.core import extensions
+from plasmid.core.errors import UnsendableValue, ValueDecodeError
+from plasmid.core.extensions import BLOB, BYTEARRAY, ENUM, MEMORYVIEW, NESTED, SCALAR_SIZE_MAX, Unsendable
+from plasmid.core.extensions import HANDLE_CONTEXT as HANDLE_CONTEXT
+from plasmid.core.extensions import HANDLE_SENDER as HANDLE_SENDER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Union
+
+    from plasmid.core.extensions import Classes, Handles
+
+    Bytes = Union[bytes, bytearray, memoryview]
+    Parts = List[Union[bytes, memoryview]]
+
+BLOB_SIZE_MIN = 4096
+BUFFERS = (bytes, bytearray, memoryview)  # the index is the kind of a blob
+
+# Types of a map's keys: those that hash in constant time, and of which nobody can make many that share a hash.
+# That is also why an int that is a key must fit into 64 bits.
+KEYS = (int, float, bool, bytes, type(None))
+# What the library's own types raise on data they can't take. The sender chooses the data, so all are its refusal.
+REFUSALS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, ImportError, RuntimeError, OSError)
+REFUSALS += (struct.error,)  # type: ignore[assignment]
+
+_U32 = struct.Struct(">I")
+_BLOB = struct.Struct(">BQ")
+_FLOAT = struct.Struct(">Bd").pack
+_HEADS = [struct.Struct(form).pack for form in (">BB", ">BH", ">BI", ">BQ")]
+_SIGNED = [struct.Struct(form).pack for form in (">Bb", ">Bh", ">Bi", ">Bq")]
+_FIXED_EXT = {1: 0xD4, 2: 0xD5, 4: 0xD6, 8: 0xD7, 16: 0xD8}
+# What a first byte from 0xC0 to 0xDF means: a constant, the form of a number, the width of a size.
+_CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
+_NUMBERS = {code: struct.Struct(">" + form) for code, form in enumerate("fdBHIQbhiq", 0xCA)}
+_WIDTHS = dict(zip(b"\xc4\xc5\xc6\xc7\xc8\xc9\xd9\xda\xdb\xdc\xdd\xde\xdf", b"\1\2\4\1\2\4\1\2\4\2\4\2\4"))
+
+
+class Limits:
+    """What one value may cost the one who decodes it."""
+
+    __slots__ = ("depth_max", "nodes_max", "pack_size_max")
+
+    def __init__(self, pack_size_max: int = 64 << 20, nodes_max: int = 524288, depth_max: int = 64) -> None:
+        self.pack_size_max = pack_size_max
+        self.nodes_max = nodes_max
+        self.depth_max = depth_max
+
+
+DEFAULT_LIMITS = Limits()
+
+_fast_pack = None  # type: Optional[Callable[[Any], Any]]
+_fast_unpack = None  # type: Optional[Callable[[bytes, Limits], Any]]
+
+
+def install(pack_fn: "Optional[Callable[[Any], Any]]", unpack_fn: "Optional[Callable[[bytes, Limits], Any]]") -> None:
+    """Put a faster codec underneath, or take it away again with None.
+
+    pack_fn(value) and unpack_fn(pack, limits) either return what this module would, or NotImplemented; then this
+    module does it. So refusals always come from here.
+    """
+    global _fast_pack, _fast_unpack
+    _fast_pack, _fast_unpack = pack_fn, unpack_fn
+
+
+def encode(value: "Any", what: str = "value") -> "Parts":
+    """Return the payload as parts to send in order: size and pack, then each blob as it is, never copied.
+
+    So a buffer mustn't change before it was sent. Raises UnsendableValue that names the part which can't travel:
+    `result['rows'][3]: socket`.
+    """
+    if _fast_pack is not None:
+        data = _fast_pack(value)
+        if data is not NotImplemented:
+            return [_U32.pack(len(data)) + data]
+    blobs = []  # type: Parts
+    data = _write(value, what, blobs)
+    return [_U32.pack(len(data)) + data, *blobs]
+
+
+def decode(
+    body: "Bytes", classes: "Classes" = None, handles: "Handles" = None, limits: Limits = DEFAULT_LIMITS
+) -> "Any":
+    """Return the value of a payload. It holds no reference to `body`.
+
+    classes("module:qualname") gives a class that was declared here, or None; handles(code, data) makes a Context or
+    a Sender. Raises ValueDecodeError on anything but exactly one value within the limits.
+    """
+    size = _U32.unpack_from(body)[0] if len(body) >= 4 else 0
+    if not 0 < size <= min(len(body) - 4, limits.pack_size_max):
+        raise ValueDecodeError(
+            "a payload of %d bytes with a pack of %d; the limit is %d" % (len(body), size, limits.pack_size_max)
+        )
+    blobs = memoryview(body)[4 + size :] if len(body) > 4 + size else b""
+    return _read(bytes(body[4 : 4 + size]), blobs, classes, handles, limits)
+
+
+def pack(value: "Any", what: str = "value") -> bytes:
+    """Return the value as one pack without blobs, for small heads."""
+    data = _fast_pack(value) if _fast_pack is not None else NotImplemented
+    return bytes(_write(value, what, None)) if data is NotImplemented else data
+
+
+def unpack(data: "Bytes", limits: Limits = DEFAULT_LIMITS) -> "Any":
+    """Return the value of a pack without blobs, or raise ValueDecodeError."""
+    if len(data) > limits.pack_size_max:
+        raise ValueDecodeError("a pack of %d bytes; the limit is %d" % (len(data), limits.pack_size_max))
+    return _read(bytes(data), b"", None, None, limits)
+
+
+def _head(code: int, size: int, first: int = 256) -> bytes:
+    """Return a first byte and a size; `code` is the one for sizes below 256, the next two are for wider ones."""
+    if size < first:
+        return _HEADS[0](code, size)
+    return _HEADS[1](code + 1, size) if size < 65536 else _HEADS[2](code + 2, size)
+
+
+def _is_key(key: "Any") -> bool:
+    return type(key) is str or (type(key) in KEYS and (type(key) is not int or -1 << 63 <= key < 1 << 64))
+
+
+class _Writer:
+    """What all parts of one value share while it is written: room left in nodes, blobs, the path of a failure."""
+
+    __slots__ = ("blobs", "depth_max", "room", "steps")
+
+    def __init__(self, blobs: "Optional[Parts]", depth_max: int) -> None:
+        self.blobs = blobs
+        self.depth_max = depth_max
+        self.room = DEFAULT_LIMITS.nodes_max
+        self.steps = []  # type: List[str]
+
+    def travels(self, argument: "Any") -> bool:
+        """Tell if an argument of an exception can be sent. The depth makes an exception within itself end soon."""
+        try:
+            _write(argument, "", None, self.depth_max // 4)
+        except UnsendableValue:
+            return False
+        return True
+
+
+def _write(value: "Any", what: str, blobs: "Optional[Parts]", depth_max: int = DEFAULT_LIMITS.depth_max) -> bytearray:
+    """Return the pack of a value. Long bytes and buffers are added to `blobs`, if there is such a list."""
+    out = bytearray()
+    writer = _Writer(blobs, depth_max)
+    try:
+        _put(value, out, writer, depth_max)
+        if len(out) > DEFAULT_LIMITS.pack_size_max:
+            raise Unsendable("%d bytes; the limit is %d" % (len(out), DEFAULT_LIMITS.pack_size_max))
+        return out
+    except (ValueError, AttributeError, OverflowError, struct.error) as error:
+        path = what + "".join(reversed(writer.steps))
+        found = "str with a lone surrogate" if isinstance(error, UnicodeError) else str(error)
+        raise UnsendableValue(path if len(path) < 256 else path[:128] + "..." + path[-64:], found) from None
+
+
+def _put(value: "Any", out: bytearray, writer: _Writer, depth: int) -> None:
+    kind = type(value)
+    if kind is str:
+        data = value.encode()
+        size = len(data)
+        if size < 32:
+            out.append(0xA0 | size)
+        else:
+            out += _head(0xD9, size)
+        out += data
+    elif kind is int and -1 << 63 <= value < 1 << 64:
+        if -32 <= value < 128:
+            out.append(value & 255)
+        elif value > 0:
+            out += _head(0xCC, value) if value < 1 << 32 else _HEADS[3](0xCF, value)
+        else:
+            width = (value < -0x80) + (value < -0x8000) + (value < -0x80000000)
+            out += _SIGNED[width](0xD0 + width, value)
+    elif kind is dict or kind is list:
+        _put_items(value, out, writer, depth, kind is dict)
+    elif value is None:
+        out.append(0xC0)
+    elif kind is bool:
+        out.append(0xC2 + value)
+    elif kind is float:
+        out += _FLOAT(0xCB, value)
+    elif kind is bytes and (len(value) < BLOB_SIZE_MIN or writer.blobs is None):
+        out += _head(0xC4, len(value))
+        out += value
+    else:
+        _put_extension(value, out, writer, depth)
+
+
+def _put_items(value: "Any", out: bytearray, writer: _Writer, depth: int, is_dict: bool) -> None:
+    size = len(value)
+    writer.room -= 2 * size + 1 if is_dict else size
+    if writer.room < 0 or not depth:
+        raise Unsendable("it has too many items, is nested too deep, or contains itself")
+    if size < 16:
+        out.append((0x80 if is_dict else 0x90) | size)
+    else:
+        out += _head(0xDD if is_dict else 0xDB, size, 0)
+    step = None  # type: Any
+    try:
+        if is_dict:
+            for step, item in value.items():
+                if type(step) is not str and not _is_key(step):
+                    raise Unsendable("a key of type %s" % type(step).__name__)
+                if type(step) is bytes:
+                    out += _head(0xC4, len(step)) + step
+                else:
+                    _put(step, out, writer, 0)
+                _put(item, out, writer, depth - 1)
+        else:
+            for item in value:
+                _put(item, out, writer, depth - 1)
+    except (ValueError, AttributeError):
+        # Which item it was is found only now: to count along would cost every call.
+        if not is_dict:
+            step = next(index for index, other in enumerate(value) if other is item)
+        writer.steps.append("[%s]" % (ascii(step) if _is_key(step) else type(step).__name__))
+        raise
+
+
+def _put_extension(value: "Any", out: bytearray, writer: _Writer, depth: int) -> None:
+    kind = type(value)
+    if kind is memoryview and (value.format != "B" or value.ndim != 1):
+        raise Unsendable("memoryview of format %r and %d dimensions; cast it to bytes" % (value.format, value.ndim))
+    if kind in BUFFERS and len(value) >= BLOB_SIZE_MIN and writer.blobs is not None:
+        code, data = BLOB, _BLOB.pack(BUFFERS.index(kind), len(value))  # type: Any, Any
+        writer.blobs.append(value if kind is bytes else memoryview(value if value.contiguous else bytes(value)))
+    else:
+        code, data = extensions.export(value, kind, writer.travels)
+    writer.room -= extensions.weight(code, data)
+    mark = len(out)
+    if type(data) is list:
+        try:
+            _put(data, out, writer, depth)
+        except (ValueError, AttributeError):
+            if code >= ENUM and writer.steps:
+                writer.steps.pop()  # the user knows of the parts, not of the list [class, parts]
+            raise
+    else:
+        out += data
+        if len(data) > SCALAR_SIZE_MAX and code != BYTEARRAY and code != MEMORYVIEW:
+            raise Unsendable("%s of %d bytes; the limit is %d" % (kind.__name__, len(data), SCALAR_SIZE_MAX))
+    size = len(out) - mark
+    head = _HEADS[0](_FIXED_EXT[size], code) if size in _FIXED_EXT else _head(0xC7, size) + bytes((code,))
+    out[mark:mark] = head
+
+
+def _read(buf: bytes, blobs: "Bytes", classes: "Classes", handles: "Handles", limits: Limits) -> "Any":
+    """Return the value of a pack, all of it, and of all its blobs."""
+    if _fast_unpack is not None and not blobs:
+        value = _fast_unpack(buf, limits)
+        if value is not NotImplemented:
+            return value
+    reader = _Reader(buf, blobs, classes, handles, limits)
+    try:
+        value = reader.read(limits.depth_max)
+    except ValueDecodeError:
+        raise
+    except REFUSALS as error:
+        found = "cut short" if isinstance(error, (IndexError, struct.error)) else str(error)
+        raise ValueDecodeError("at byte %d of %d: %s" % (reader.pos, len(buf), found)) from error
+    if reader.pos != len(buf) or reader.blob_pos != len(blobs):
+        raise ValueDecodeError(
+            "the value ends at byte %d of %d, its blobs at %d of %d"
+            % (reader.pos, len(buf), reader.blob_pos, len(blobs))
+        )
+    return value
+
+
+class _Reader:
+    """Reads one pack. A size beyond the end is let pass where nothing is allocated for it: `pos` tells at the end."""
+
+    __slots__ = ("blob_pos", "blobs", "buf", "classes", "handles", "pos", "room")
+
+    def __init__(self, buf: bytes, blobs: "Bytes", classes: "Classes", handles: "Handles", limits: Limits) -> None:
+        self.buf = buf
+        self.pos = 0
+        self.room = limits.nodes_max
+        self.blobs = blobs
+        self.blob_pos = 0
+        self.classes = classes
+        self.handles = handles
+
+    def read(self, depth: int) -> "Any":
+        """Return the value at `pos`, which may hold `depth` levels of arrays and maps."""
+        pos = self.pos
+        code = self.buf[pos]
+        self.pos = pos = pos + 1
+        if code < 0x80:
+            return code
+        if code < 0x90:
+            return self.read_map(code - 0x80, depth)
+        if code < 0xA0:
+            return self.read_array(code - 0x90, depth)
+        if code < 0xC0:
+            self.pos = end = pos + code - 0xA0
+            return self.buf[pos:end].decode()
+        if code >= 0xE0:
+            return code - 0x100
+        if code in _CONSTANTS:
+            return _CONSTANTS[code]
+        if code in _NUMBERS:
+            number = _NUMBERS[code]
+            self.pos = pos + number.size
+            return number.unpack_from(self.buf, pos)[0]
+        if code in _WIDTHS:
+            start = pos + _WIDTHS[code]
+            size = int.from_bytes(self.buf[pos:start], "big")
+            self.pos = start
+            if code >= 0xDC:
+                return self.read_array(size, depth) if code < 0xDE else self.read_map(size, depth)
+            if 0xC7 <= code <= 0xC9:
+                return self.read_extension(size, depth)
+            self.pos = end = start + size
+            data = self.buf[start:end]
+            return data if code < 0xC7 else data.decode()
+        if code == 0xC1:
+            raise ValueDecodeError("the byte 0xC1, which starts no value")
+        return self.read_extension(1 << (code - 0xD4), depth)
+
+    def read_array(self, size: int, depth: int) -> "List[Any]":
+        self.room -= size
+        if self.room < 0 or not depth or size > len(self.buf) - self.pos:
+            raise self.too_much(size)
+        depth -= 1
+        items = []
+        for _ in range(size):
+            items.append(self.read(depth))
+        return items
+
+    def read_map(self, size: int, depth: int) -> "Dict[Any, Any]":
+        self.room -= 2 * size + 1
+        if self.room < 0 or not depth or 2 * size > len(self.buf) - self.pos:
+            raise self.too_much(size)
+        depth -= 1
+        items = {}
+        for _ in range(size):
+            key = self.read(0)
+            if type(key) is not str and not _is_key(key):
+                raise ValueDecodeError("a key of type %s" % type(key).__name__)
+            items[key] = self.read(depth)
+        if len(items) != size:
+            raise ValueDecodeError("a map with a key twice")
+        return items
+
+    def read_extension(self, size: int, depth: int) -> "Any":
+        code = self.buf[self.pos]
+        start = self.pos + 1
+        end = start + size
+        if end > len(self.buf):
+            raise IndexError
+        if code in NESTED:
+            self.pos = start
+            data = self.read(depth)  # type: Any
+            if self.pos != end or type(data) is not list:
+                raise ValueDecodeError("extension %d with other data than one array" % code)
+        else:
+            data = self.buf[start:end]
+            self.pos = end
+        self.room -= extensions.weight(code, data)
+        if self.room < 0:
+            raise self.too_much(0)
+        return self.read_blob(data) if code == BLOB else extensions.build(code, data, self.classes, self.handles)
+
+    def read_blob(self, data: bytes) -> "Union[bytes, bytearray, memoryview]":
+        kind, size = _BLOB.unpack(data)
+        start = self.blob_pos
+        self.blob_pos = end = start + size
+        if end > len(self.blobs) or kind >= len(BUFFERS):
+            raise ValueDecodeError("a blob of %d bytes where %d are left" % (size, len(self.blobs) - start))
+        part = self.blobs[start:end]
+        return memoryview(bytes(part)) if kind == 2 else BUFFERS[kind](part)
+
+    def too_much(self, size: int) -> ValueDecodeError:
+        return ValueDecodeError(
+            "at byte %d of %d: %d items, which is more than the rest can hold, or over the limit of nodes or depth"
+            % (self.pos, len(self.buf), size)
+        )

@@ -1,0 +1,387 @@
+"""What a program starts with: a Router makes contexts, and ends them.
+
+    with plasmid.Router() as router:
+        web = router.ssh("web1")
+        print(web.call(os.getloadavg))
+
+The root has one; in a child that starts children of its own there is one too, which plasmid.takes_router gives to a
+function. Everything here may be used from any thread.
+"""
+
+import atexit
+import sys
+import threading
+from time import monotonic
+
+from plasmid.boot.bundle import bundle
+from plasmid.builtin.modules import ModuleServer
+from plasmid.connect import connector as connecting
+from plasmid.connect import from_spec, parse
+from plasmid.core import address as addresses
+from plasmid.core import values
+from plasmid.core.errors import ContextLost, PlasmidError
+from plasmid.core.events import LinkEnded, LinkLeft, LinkOpened
+from plasmid.core.switch import PARENT
+from plasmid.runtime import main as far_main
+from plasmid.runtime.context import Context
+from plasmid.runtime.jobs import Jobs
+from plasmid.runtime.runtime import Runtime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Iterable, Optional, Tuple, Union
+
+    from plasmid.connect.connector import Connector, Started
+
+# How long close() lets children finish what they are sending before it ends their processes.
+CLOSE_MAX_S = 5.0
+
+
+class Child:
+    """One child of this context, with the process here that leads to it. Fields are guarded by the router lock.
+
+    info: what it said of itself: python, host, pid. steps: each step of the connection and its seconds. boot_bytes:
+    what was sent to start it, arguments included.
+    """
+
+    def __init__(self, number: int, context: Context, started: "Started") -> None:
+        self.number = number
+        self.context = context
+        self.process = started.process
+        self.started = started
+        self.steps = started.steps
+        self.boot_bytes = started.boot_bytes
+        self.info = {}  # type: Dict[str, Any]
+        self.opened = threading.Event()  # it has said hello, or its link has ended
+        self.gone = threading.Event()  # its process has been reaped and its descriptors are closed
+        self.lost = ""
+        self.leaving = False
+
+
+class Router:
+    """The contexts below this one.
+
+    timeout: seconds that a call may take which sets no deadline of its own, None for no limit. allow_modules,
+    deny_modules: names of packages that children may, or may not, ask for besides those that they are asked to run.
+    name: what this context is called in logs and errors.
+    """
+
+    def __init__(
+        self,
+        timeout: "Optional[float]" = None,
+        allow_modules: "Iterable[str]" = (),
+        deny_modules: "Iterable[str]" = (),
+        name: str = "root",
+        _runtime: "Optional[Runtime]" = None,
+    ) -> None:
+        if _runtime is None and far_main.runtime is not None:
+            raise PlasmidError(
+                "this process was started by Plasmid and has a router already: take it with @plasmid.takes_router"
+            )
+        self.children = {}  # type: Dict[int, Child]
+        self._closed = False
+        self._is_root = _runtime is None
+        if _runtime is None:
+            _use_fast_codec()
+            _runtime = Runtime(addresses.ROOT, name, {"python": "%d.%d.%d" % sys.version_info[:3]})
+            from plasmid.builtin.console import ConsoleServer
+
+            _runtime.jobs.builtin["plasmid.console"] = ConsoleServer().handle
+            _runtime.loop.start()
+            atexit.register(self.close)
+        self.runtime = _runtime
+        if self._is_root:
+            _surroundings[id(_runtime)] = _runtime, ExternalContext(_runtime, self)
+        _runtime.default_timeout_s = timeout
+        parent = None if self._is_root else self.parent
+        self.modules = ModuleServer(allow_modules, deny_modules, parent)
+        _runtime.permit = self.modules.permit
+        _runtime.jobs.builtin["plasmid.modules"] = self.modules.handle
+        _runtime.on_link.append(self._on_link)
+        _runtime.on_gone.append(lambda address, reason: self.modules.forget(address))
+        _runtime.closers.append(self.close)
+
+    def __enter__(self) -> "Router":
+        return self
+
+    def __exit__(self, *error: "Any") -> None:
+        self.close()
+
+    # -- contexts
+
+    def local(self, **options: "Any") -> Context:
+        """Return a new context on this machine, or on that of `via`. Options: see plasmid.connect.local.Local."""
+        return self._connect("local", options)
+
+    def ssh(self, hostname: str, **options: "Any") -> Context:
+        """Return a new context on `hostname`, by the user's own ssh. Options: see plasmid.connect.ssh.Ssh.
+
+        via: a context; ssh runs there then. Raises ConnectError, which names the step that failed.
+        """
+        return self._connect("ssh", dict(options, hostname=hostname))
+
+    def connect(self, url: str, via: "Optional[Context]" = None, **options: "Any") -> Context:
+        """Return a new context by URL: `ssh://user@host:port`, `local:`, or a bare host name."""
+        return self.start(parse(url, **options), via)
+
+    def _connect(self, scheme: str, options: "Dict[str, Any]") -> Context:
+        via = options.pop("via", None)
+        return self.start(from_spec(dict(options, scheme=scheme)), via)
+
+    def start(
+        self,
+        connector: "Connector",
+        via: "Optional[Context]" = None,
+        progress: "Optional[Callable[[str, Optional[float]], None]]" = None,
+    ) -> Context:
+        """Return a new context that this connector leads to, started from here or from the context `via`.
+
+        progress: called with each step's name when it begins, and with its seconds when it has succeeded.
+        """
+        if via is not None and via.address != self.runtime.node.address:
+            return self._start_via(connector, via)
+        return self.start_child(connector, progress).context
+
+    def _start_via(self, connector: "Connector", via: Context) -> Context:
+        spec = connector.spec()
+        address = via.call_service("plasmid.children", "start", spec=spec)
+        self.runtime.names[address] = connector.name
+        return Context(self.runtime, address, connector.name)
+
+    def start_child(
+        self, connector: "Connector", progress: "Optional[Callable[[str, Optional[float]], None]]" = None
+    ) -> Child:
+        """Return a new child of this context, once it has said hello."""
+        if self._closed:
+            raise PlasmidError("starting %s: the router is closed" % connector.target)
+        runtime = self.runtime
+        with runtime.lock:
+            number = runtime.node.new_child_number()
+        address = addresses.child(runtime.node.address, number)
+        config = {"address": address, "name": connector.name, "root": runtime.name_of(addresses.ROOT)}
+        started = connecting.start(connector, values.pack(config), bundle, progress)
+        child = Child(number, Context(runtime, address, connector.name), started)
+        with runtime.lock:
+            self.children[number] = child
+            runtime.names[address] = connector.name
+        try:
+            self._say_hello(child, progress)
+        except BaseException:
+            self._end(child)
+            raise
+        return child
+
+    def _say_hello(self, child: Child, progress: "Optional[Callable[[str, Optional[float]], None]]") -> None:
+        """Give the child's link to the loop and wait for its hello."""
+        step = "say hello"
+        if progress is not None:
+            progress(step, None)
+        begun = monotonic()
+        started = child.started
+        fd = started.take_link()
+        self.runtime.loop.attach(child.number, fd, fd, started.leftover)
+        if not child.opened.wait(max(0.0, started.deadline - monotonic())):
+            raise started.failure("it said nothing more within the time for connecting")
+        if child.lost:
+            broke = "protocol" in child.lost
+            raise started.failure(child.lost if broke else "")
+        self.runtime.loop.watch(child.process.stderr_fd, lambda: self._on_stderr(child))
+        child.steps.append((step, monotonic() - begun))
+        if progress is not None:
+            progress(step, child.steps[-1][1])
+
+    def myself(self) -> Context:
+        """Return the context that this program runs in. Can be sent, so that others call back."""
+        return self.runtime.myself
+
+    @property
+    def parent(self) -> "Optional[Context]":
+        """The context that started this one, None at the root."""
+        above = addresses.parent(self.runtime.node.address)
+        return None if above is None else Context(self.runtime, above)
+
+    @property
+    def jobs(self) -> Jobs:
+        """What arrives here to be served; for the service pool."""
+        return self.runtime.jobs
+
+    def child(self, context: Context) -> "Optional[Child]":
+        """Return what is known of a context that this one started itself, None of another."""
+        for child in list(self.children.values()):
+            if child.context == context:
+                return child
+        return None
+
+    # -- end
+
+    def shut_down(self, child: Child, wait: bool = True) -> None:
+        """End a child in order. wait: until its process here is gone, at most CLOSE_MAX_S."""
+        with self.runtime.lock:
+            child.leaving = True
+            self.runtime.node.say_goodbye(child.number, "its parent shut it down")
+            self.runtime.loop.settle()
+        if wait and not child.gone.wait(CLOSE_MAX_S):
+            self._end(child)
+
+    def close(self) -> None:
+        """End every context below this one, and, at the root, all of Plasmid in this process. Again is no error.
+
+        Service pools finish what they run and answer what is queued. Contexts get CLOSE_MAX_S to leave.
+        """
+        with self.runtime.lock:
+            if self._closed:
+                return
+            self._closed = True
+        pool = self.jobs.pool
+        if pool is not None:
+            pool.close()
+        until = monotonic() + CLOSE_MAX_S
+        children = list(self.children.values())
+        for child in children:
+            self.shut_down(child, wait=False)
+        for child in children:
+            if not child.gone.wait(max(0.0, until - monotonic())):
+                self._end(child)
+        if self._is_root:
+            self.runtime.close("the router was closed")
+            del _surroundings[id(self.runtime)]
+            atexit.unregister(self.close)
+
+    def _end(self, child: Child) -> None:
+        """End a child's process now, and all that is held for it here."""
+        with self.runtime.lock:
+            self.runtime.node.link_closed(child.number, "its process was ended here", monotonic())
+            self.runtime.loop.settle()
+        self._reap(child, 0.0)
+
+    def _reap(self, child: Child, patience_s: float) -> None:
+        """Take leave of a child whose link has ended. patience_s: how long its process may take to leave by itself."""
+        status = child.process.wait(patience_s)
+        self.runtime.loop.unwatch(child.process.stderr_fd)
+        with self.runtime.lock:
+            if child.gone.is_set():
+                return
+            self.children.pop(child.number, None)
+            child.process.close()
+            child.gone.set()
+        if not child.leaving and child.info:
+            _log_loss(child, status)
+
+    def _on_link(self, event: "Union[LinkOpened, LinkLeft, LinkEnded]") -> None:
+        """Take note of what a child's link did. Under the router lock."""
+        number = event.link.id
+        child = self.children.get(number)
+        if number == PARENT or child is None:
+            return
+        if isinstance(event, LinkOpened):
+            child.info = event.link.hello or {}
+            child.opened.set()
+        elif isinstance(event, LinkLeft):
+            child.leaving = True
+            self.runtime.node.say_goodbye(number, "goodbye")
+        else:
+            child.lost = event.reason
+            if child.opened.is_set():
+                self.runtime.defer(self._reap, child, CLOSE_MAX_S)
+            child.opened.set()
+
+    def _on_stderr(self, child: Child) -> None:
+        """Take in what the process here printed: ssh's own words, for the most part."""
+        if child.process.read_stderr() is None:
+            self.runtime.loop.unwatch(child.process.stderr_fd)
+
+
+def _use_fast_codec() -> None:
+    """Put the C codec underneath, where it is installed. In a relay it isn't, and isn't missed."""
+    try:
+        from plasmid import codec
+    except ImportError:
+        return
+    codec.install()
+
+
+def _log_loss(child: Child, status: "Optional[int]") -> None:
+    """Say what is known of a context that went without a goodbye."""
+    import logging
+
+    from plasmid.connect.handshake import describe_end
+
+    last = child.process.stderr_tail.decode("utf-8", "replace").strip().splitlines()[-1:]
+    words = " It said: %s" % ascii(last[0])[1:-1] if last else ""
+    end = describe_end(child.process.program, status)
+    logging.getLogger("plasmid").warning("%s was lost: %s; %s.%s", child.context, child.lost, end, words)
+
+
+# -- what the runtime finds here by name
+
+
+class ExternalContext:
+    """What surrounds a function that runs on a far side: `econtext` of plasmid.takes_econtext.
+
+    master: the root. parent: the context that started this one. myself: this one. router: to start children from it.
+    """
+
+    def __init__(self, runtime: Runtime, router: "Optional[Router]" = None) -> None:
+        self._runtime = runtime
+        self._router = router
+        self._lock = threading.Lock()
+
+    @property
+    def router(self) -> Router:
+        """The Router of this context."""
+        with self._lock:
+            if self._router is None:
+                self._router = Router(_runtime=self._runtime)
+            return self._router
+
+    @property
+    def econtext(self) -> "ExternalContext":
+        """This object."""
+        return self
+
+    @property
+    def master(self) -> Context:
+        """The root."""
+        return Context(self._runtime, addresses.ROOT)
+
+    @property
+    def parent(self) -> "Optional[Context]":
+        """The context that started this one, None at the root."""
+        above = addresses.parent(self._runtime.node.address)
+        return None if above is None else Context(self._runtime, above)
+
+    @property
+    def myself(self) -> Context:
+        """This context."""
+        return self._runtime.myself
+
+
+_surroundings = {}  # type: Dict[int, Tuple[Runtime, ExternalContext]]
+_surroundings_lock = threading.Lock()
+
+
+def surroundings(runtime: Runtime) -> ExternalContext:
+    """Return the ExternalContext of this runtime, always the same."""
+    with _surroundings_lock:
+        found = _surroundings.get(id(runtime))
+        if found is None:
+            found = _surroundings[id(runtime)] = runtime, ExternalContext(runtime)
+        return found[1]
+
+
+def shut_down(context: Context, wait: bool) -> None:
+    """End a context in order: one of ours directly, another by asking its parent."""
+    runtime = context.runtime
+    above = addresses.parent(context.address)
+    if above is None:
+        raise PlasmidError("the root can't be shut down from here; close its Router")
+    if above != runtime.node.address:
+        number = addresses.number_below(above, context.address)
+        Context(runtime, above).call_service("plasmid.children", "shut_down", number=number, wait=wait)
+        return
+    child = surroundings(runtime).router.child(context)
+    if child is not None:
+        try:
+            surroundings(runtime).router.shut_down(child, wait)
+        except ContextLost:
+            pass

@@ -1,0 +1,406 @@
+"""Handles: Context on any context of the tree, Call on a call in flight. The same classes on both sides.
+
+The deadline of a call is the smaller of its own `timeout=`, the one in force around it (plasmid.timeout(), or that of
+the call being served by this thread), and the router's default. What remains of it travels with the call.
+"""
+
+import sys
+import threading
+from time import monotonic
+
+from plasmid.core import address as addresses
+from plasmid.core import remote, values
+from plasmid.core.errors import CallError, Cancelled, NotSent, Overloaded, ValueDecodeError
+from plasmid.runtime.ports import Port, TimedOut, guard
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Generator, List, Optional, Tuple, Type, TypeVar, Union
+
+    from plasmid.core.calls import OutCall
+    from plasmid.core.events import CallEnded
+    from plasmid.runtime.loop import Borrowing
+    from plasmid.runtime.runtime import Runtime
+
+    T = TypeVar("T")
+    Classes = Callable[[str], Optional[type]]
+
+try:
+    from _contextvars import ContextVar as ContextVar
+except ImportError:  # Python 3.6
+
+    class ContextVar(threading.local):  # type: ignore[no-redef]
+        """As much of contextvars.ContextVar as is used here."""
+
+        def __init__(self, name: str, **default: "Any") -> None:
+            self.value = default["default"]
+
+        def get(self) -> "Any":
+            """Return the value in this thread."""
+            return self.value
+
+        def set(self, value: "Any") -> "Any":
+            """Set the value in this thread; return what reset() takes."""
+            before, self.value = self.value, value
+            return before
+
+        def reset(self, token: "Any") -> None:
+            """Undo a set()."""
+            self.value = token
+
+
+deadline_var = ContextVar("plasmid_deadline", default=None)  # type: ContextVar[Optional[float]]
+
+# Classes that values from anyone may name, by "module:qualname".
+_declared = {}  # type: Dict[str, type]
+
+
+class timeout:
+    """A `with` block whose calls, all together, may take so many seconds. The time left travels with each.
+
+    Blocks nest; the nearest deadline counts. None sets no limit of its own.
+    """
+
+    def __init__(self, seconds: "Optional[float]") -> None:
+        self.seconds = seconds
+
+    def __enter__(self) -> "timeout":
+        self._token = deadline_var.set(deadline_after(self.seconds))
+        return self
+
+    def __exit__(self, *error: "Any") -> None:
+        deadline_var.reset(self._token)
+
+
+def deadline_after(seconds: "Optional[float]") -> "Optional[float]":
+    """Return the deadline `seconds` from now, or the one in force if that is nearer; None for none."""
+    around = deadline_var.get()
+    if seconds is None:
+        return around
+    mine = monotonic() + seconds
+    return mine if around is None else min(mine, around)
+
+
+def declare(*classes: type) -> "Any":
+    """Let values that arrive here, from anyone, name these dataclasses, enums, named tuples or exceptions.
+
+    Returns the first, so that it can be used as a decorator. Classes named in the annotations of a called function
+    or of a service method need no declaration there.
+    """
+    for cls in classes:
+        _declared["%s:%s" % (cls.__module__, cls.__qualname__)] = cls
+    return classes[0]
+
+
+def find_declared(name: str) -> "Optional[type]":
+    """Return the declared class of that name."""
+    return _declared.get(name)
+
+
+def find_any(name: str) -> "Optional[type]":
+    """Return the class of that name, imported if need be. Only for what a parent sent: it may run any code here."""
+    found = _declared.get(name)
+    return found if found is not None else resolve(*name.split(":", 1))
+
+
+def resolve(module: str, qualname: str = "") -> "Any":
+    """Return what `qualname` names in the module, importing it. ImportError or AttributeError if it isn't there."""
+    __import__(module)
+    found = sys.modules[module]  # type: Any
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def name_of(fn: "Any") -> "Tuple[str, str]":
+    """Return (module, qualname) by which the far side finds a function or class. TypeError if it can't."""
+    module = getattr(fn, "__module__", None) or getattr(getattr(fn, "__objclass__", None), "__module__", None)
+    qualname = getattr(fn, "__qualname__", None)
+    bound = getattr(fn, "__self__", None)
+    if module is None and isinstance(bound, type):
+        module = bound.__module__
+    problem = ""
+    if not callable(fn) or not module or not qualname:
+        problem = "it has no module and name"
+    elif "<" in qualname:
+        problem = "it is a lambda or stands inside another function, where no import reaches it"
+    elif bound is not None and not isinstance(bound, (type, type(sys))):
+        problem = "it is bound to an object, which doesn't travel"
+    if problem:
+        raise TypeError("%r can't be called on another context: %s. Move it to the top of a module." % (fn, problem))
+    return module, qualname  # type: ignore[return-value]
+
+
+class Call(Port):
+    """A call in flight: a future, something to await, and something to put into a Select.
+
+    what, where: the call and the context as errors name them.
+    """
+
+    def __init__(self, context: "Context", what: str, classes: "Optional[Classes]") -> None:
+        self._waiting = []  # type: List[Any]
+        self._selects = []  # type: List[Any]
+        self.context = context
+        self.what = what
+        self.ended = False
+        self.waker = None  # type: Optional[Borrowing]
+        self._out = None  # type: Optional[OutCall]
+        self._classes = classes
+        self._event = None  # type: Optional[CallEnded]
+        self._outcome = None  # type: Optional[Tuple[Any, Optional[BaseException]]]
+        self._callbacks = []  # type: List[Callable[[], None]]
+
+    def __repr__(self) -> str:
+        return "<Call of %s on %s, %s>" % (self.what, self.context, "ended" if self.ended else "in flight")
+
+    @property
+    def link_id(self) -> int:
+        """The link by which the answer will come."""
+        return self._out.link if self._out is not None else -1
+
+    def done(self) -> bool:
+        """Whether the call has ended, in whatever way."""
+        return self.ended
+
+    def result(self, timeout: "Optional[float]" = None) -> "Any":
+        """Return what the method returned, waiting for it up to `timeout` seconds.
+
+        Raises what the method raised, or how else the call ended (see plasmid.CallError); TimedOut if it hasn't: it
+        goes on then.
+        """
+        error = self.exception(timeout)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                error = None  # a traceback that refers to itself would keep its frames alive
+        assert self._outcome is not None
+        return self._outcome[0]
+
+    def exception(self, timeout: "Optional[float]" = None) -> "Optional[BaseException]":
+        """Return what result() would raise, None if it wouldn't."""
+        if not self.ended:
+            self.context.runtime.loop.wait_for(self, None if timeout is None else monotonic() + timeout)
+            if not self.ended:
+                raise TimedOut("%s on %s hasn't ended within %s s; it goes on" % (self.what, self.context, timeout))
+        if self._outcome is None:
+            self._outcome = self._decode()
+        return self._outcome[1]
+
+    def cancel(self) -> bool:
+        """End the call with Cancelled and ask the far side to stop. False if it had ended."""
+        runtime = self.context.runtime
+        with runtime.lock:
+            if self.ended or self._out is None:
+                return False
+            runtime.node.calls.cancel(self._out, Cancelled("", "", "it was cancelled here"))
+            runtime.loop.settle()
+        return True
+
+    def add_done_callback(self, fn: "Callable[[Call], object]") -> None:
+        """Have fn(call) called when the call has ended, on a thread of its own kind; at once if it has."""
+        self.when_ended(lambda: self.context.runtime.defer(fn, self))
+
+    def when_ended(self, fn: "Callable[[], None]") -> None:
+        """Have fn() called by whoever ends the call, under the router lock: it must only queue and wake."""
+        with self.context.runtime.lock:
+            if not self.ended:
+                self._callbacks.append(fn)
+                return
+        fn()
+
+    def __await__(self) -> "Generator[Any, None, Any]":
+        import asyncio
+
+        loop = asyncio.get_event_loop()
+        future = loop.create_future()
+
+        def settle() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        def ended() -> None:
+            try:
+                loop.call_soon_threadsafe(settle)
+            except RuntimeError:
+                pass  # the event loop was closed; nobody awaits any more
+
+        self.when_ended(ended)
+        try:
+            yield from future.__await__()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        return self.result()
+
+    # -- a Port
+
+    def has(self) -> bool:
+        """Whether the call has ended."""
+        return self.ended
+
+    def take(self) -> "Any":
+        """Return the call itself: its result isn't used up."""
+        return self
+
+    def finish(self, item: "Any") -> "Any":
+        """Return the result, as an event's data."""
+        return self.result()
+
+    def wait_ended(self, timeout_s: "Optional[float]") -> None:
+        """Wait without reading the link. For the loop."""
+        with guard:
+            self.wait(None if timeout_s is None else monotonic() + timeout_s)
+
+    def end(self, event: "CallEnded") -> None:
+        """Take note of how the call ended. A handler of the loop."""
+        self._event = event
+        self.ended = True
+        if self.waker is not None:
+            self.waker.wake()
+        if self._waiting or self._selects:
+            with guard:
+                self.wake(everyone=True)
+        for fn in self._callbacks:
+            fn()
+
+    def _decode(self) -> "Tuple[Any, Optional[BaseException]]":
+        """Turn what came into a result or an error, on the thread that wants it."""
+        event = self._event
+        assert event is not None
+        self._event = None
+        where = str(self.context)
+        runtime = self.context.runtime
+        if event.error is not None:
+            return None, _placed(event.error, self.what, where)
+        assert event.body is not None
+        try:
+            if not event.is_error:
+                return values.decode(event.body, self._classes or runtime.find_class, runtime.handle), None
+            payload = values.decode(event.body, runtime.find_class, runtime.handle)
+            return None, remote.rebuild_error(payload, self.what, where, self._classes or runtime.find_class)
+        except ValueDecodeError as error:
+            text = "what %s on %s answered can't be taken: %s" % (self.what, where, error)
+            return None, ValueDecodeError(text)
+
+
+def _placed(error: CallError, what: str, where: str) -> CallError:
+    """Return the protocol's error with the names of what was called, where."""
+    return type(error)(what, where, error.found, error.started)
+
+
+class Context:
+    """The handle on one context: call functions and services there. Equal handles mean the same context."""
+
+    def __init__(self, runtime: "Runtime", address: bytes, name: str = "") -> None:
+        self.runtime = runtime
+        self.address = address
+        self.name = name or runtime.name_of(address)
+
+    def __str__(self) -> str:
+        where = addresses.text(self.address)
+        return "%s (%s)" % (self.name, where) if self.name and self.name != where else where
+
+    def __repr__(self) -> str:
+        return "<Context %s>" % self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Context) and other.address == self.address and other.runtime is self.runtime
+
+    def __hash__(self) -> int:
+        return hash(self.address)
+
+    def plasmid_handle(self) -> "Tuple[int, bytes]":
+        """Return what travels of it."""
+        return values.HANDLE_CONTEXT, bytes([len(self.address)]) + self.address + self.name.encode("utf-8", "replace")
+
+    # -- functions
+
+    def call(self, fn: "Callable[..., T]", *args: "Any", **kwargs: "Any") -> "T":
+        """Return what fn(*args, **kwargs) returns there: on its main thread, one call after the other.
+
+        The module of `fn` is imported there; where that machine lacks it, it comes from here. Only a parent may.
+        """
+        return self.call_async(fn, *args, **kwargs).result()  # type: ignore[no-any-return]
+
+    def call_async(self, fn: "Callable[..., Any]", *args: "Any", **kwargs: "Any") -> Call:
+        """Start call() and return the Call."""
+        call = self._send_function(fn, args, kwargs, False)
+        assert call is not None
+        return call
+
+    def call_no_reply(self, fn: "Callable[..., Any]", *args: "Any", **kwargs: "Any") -> None:
+        """Start call() and hear nothing more of it."""
+        self._send_function(fn, args, kwargs, True)
+
+    def _send_function(self, fn: "Any", args: "Any", kwargs: "Any", no_reply: bool) -> "Optional[Call]":
+        module, qualname = name_of(fn)
+        self.runtime.permit(self.address, module)
+        classes = self.runtime.classes_of(fn)
+        return self.send_call("f", module, qualname, [list(args), kwargs], no_reply=no_reply, classes=classes)
+
+    # -- services
+
+    def call_service(self, service: "Union[str, int, Type[Any]]", method: "Optional[str]", **kwargs: "Any") -> "Any":
+        """Return what the method of the service there returns. service: its class, or the name it is known by."""
+        return self.call_service_async(service, method, **kwargs).result()
+
+    def call_service_async(
+        self, service: "Union[str, int, Type[Any]]", method: "Optional[str]", **kwargs: "Any"
+    ) -> Call:
+        """Start call_service() and return the Call."""
+        call = self.send_call("s", self.service_name(service), method, kwargs)
+        assert call is not None
+        return call
+
+    def service_name(self, service: "Any") -> "Union[str, int]":
+        """Return the name to call a service by, having seen to it that the far side may import its class."""
+        if isinstance(service, type):
+            self.runtime.permit(self.address, service.__module__)
+            return service.name()  # type: ignore[attr-defined, no-any-return]
+        return service  # type: ignore[no-any-return]
+
+    def service(self, cls: "Type[T]", timeout: "Optional[float]" = None) -> "T":
+        """Return a client whose methods are those that `cls` exposes; each may take `timeout` seconds."""
+        self.runtime.permit(self.address, cls.__module__)
+        return self.runtime.hook("proxy")(self, cls, timeout)  # type: ignore[no-any-return]
+
+    def send_call(
+        self,
+        what: str,
+        name: "Union[str, int]",
+        method: "Optional[str]",
+        payload: "Any",
+        deadline: "Optional[float]" = None,
+        no_reply: bool = False,
+        classes: "Optional[Classes]" = None,
+    ) -> "Optional[Call]":
+        """Send a call of any kind. what: "f" for a function, "s" for a service. None for no_reply.
+
+        Raises UnsendableValue if the payload can't travel, NotSent or Overloaded if it can't be sent now.
+        """
+        runtime = self.runtime
+        written = "%s.%s" % (name, method) if method else str(name)
+        parts = values.encode(payload, written)
+        head = values.pack([what, name, method])
+        if deadline is None:
+            deadline = deadline_after(runtime.default_timeout_s)
+        call = None if no_reply else Call(self, written, classes)
+        with runtime.lock:
+            try:
+                out = runtime.node.calls.call(self.address, head, parts, monotonic(), deadline, no_reply, call)
+            except (NotSent, Overloaded) as error:
+                raise _placed(error, written, str(self)) from None
+            if call is not None:
+                call._out = out
+            runtime.loop.settle()
+        return call
+
+    # -- life
+
+    def shutdown(self, wait: bool = True) -> None:
+        """End that context, and all below it, in order. wait: until its link has closed.
+
+        Only its parent can; for one further down, that parent is asked.
+        """
+        self.runtime.hook("shutdown")(self, wait)

@@ -1,0 +1,395 @@
+"""Calls that have arrived: who runs each, and how it is answered exactly once.
+
+    function call, from a parent      the main thread, one after the other
+    service built into Plasmid        a helper thread
+    any other service                 the pool; in a child it is made when a parent first asks for one
+
+Everybody else is refused here, before anything of the call's arguments is read.
+"""
+
+import sys
+import threading
+from time import monotonic
+
+from plasmid.core import remote, values
+from plasmid.core.errors import Cancelled, DeadlineExceeded, PlasmidError, ProtocolError, Refused, UnsendableValue
+from plasmid.runtime.context import Context, ContextVar, deadline_var, find_any, find_declared, resolve
+from plasmid.runtime.ports import Latch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+
+    from plasmid.core import events
+    from plasmid.runtime.runtime import Runtime
+
+    Classes = Callable[[str], Optional[type]]
+    Buffer = Union[bytes, bytearray, memoryview]
+
+HELPERS_MAX = 8
+TRACEBACK_SIZE_MAX = 32 * 1024
+
+job_var = ContextVar("plasmid_job", default=None)  # type: ContextVar[Optional[Job]]
+
+
+class Job:
+    """One call to serve. Whoever holds it answers it with reply() or fail(), from any thread; the first counts.
+
+    source: the caller's address, verified at every hop. what: "f" for a function, "s" for a service. name, method:
+    what is called. deadline: on time.monotonic(), None for none. size: bytes of its arguments. cancelled: nobody
+    waits for the answer any more. A job that is dropped unanswered answers itself with an error.
+    """
+
+    __slots__ = "_runtime", "source", "id", "what", "name", "method", "deadline", "no_reply", "cancelled", "done", "_payload", "_tokens", "__weakref__"  # fmt: skip
+
+    def __init__(self, runtime: "Runtime", event: "events.CallArrived", head: "List[Any]") -> None:
+        self._runtime = runtime
+        self.source = event.source
+        self.id = event.id
+        self.what, self.name, self.method = head
+        self.deadline = event.deadline
+        self.no_reply = event.no_reply
+        self.cancelled = False
+        self.done = False
+        self._payload = event.payload
+        self._tokens = []  # type: List[Any]
+
+    def __str__(self) -> str:
+        return "%s.%s" % (self.name, self.method) if self.method else str(self.name)
+
+    @property
+    def size(self) -> int:
+        """How many bytes its arguments are."""
+        return len(self._payload)
+
+    @property
+    def from_parent(self) -> bool:
+        """Whether the caller has authority here: it stands above this context, or is it."""
+        return self._runtime.is_parent(self.source)
+
+    @property
+    def caller(self) -> Context:
+        """The context that called."""
+        return Context(self._runtime, self.source)
+
+    def args(self, classes: "Optional[Classes]" = None) -> "Any":
+        """Return the arguments. classes: finds those that the method declared; ValueDecodeError if they're no value.
+
+        A parent's values may name any class that can be imported here: it may run any code here anyway.
+        """
+        trusted = find_any if self.from_parent else find_declared
+
+        def find(name: str) -> "Optional[type]":
+            return (classes(name) if classes is not None else None) or trusted(name)
+
+        return values.decode(self._payload, find, self._runtime.handle)
+
+    def reply(self, value: "Any") -> None:
+        """Answer with a value. One that can't travel becomes that error, UnsendableValue, for the caller."""
+        if self.done:
+            return
+        if self.no_reply:
+            self.reply_encoded([])
+            return
+        try:
+            parts = values.encode(value, "result of %s" % self)
+        except UnsendableValue as error:
+            self.fail(error)
+            return
+        self.reply_encoded(parts)
+
+    def reply_encoded(self, parts: "Sequence[Buffer]") -> None:
+        """Answer with a value that is encoded already."""
+        self._answer(parts, False)
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error."""
+        if not self.done:
+            payload = remote.describe_error(error, _traceback_of(error))
+            self._answer(values.encode(payload, "error"), True)
+
+    def _answer(self, parts: "Sequence[Buffer]", is_error: bool) -> None:
+        runtime = self._runtime
+        with runtime.lock:
+            if self.done:
+                return
+            self.done = True
+            runtime.jobs.answered(self)
+            runtime.node.calls.answer(self.source, self.id, parts, is_error)
+            runtime.loop.settle()
+
+    def running(self) -> "Job":
+        """Return a context manager: calls made in it inherit this job's deadline, and current_call() is this."""
+        return self
+
+    def __enter__(self) -> "Job":
+        self._tokens.append((deadline_var.set(self.deadline), job_var.set(self)))
+        return self
+
+    def __exit__(self, *error: "Any") -> None:
+        deadline, job = self._tokens.pop()
+        deadline_var.reset(deadline)
+        job_var.reset(job)
+
+    def too_late(self) -> "Optional[PlasmidError]":
+        """Return why the method mustn't be started any more, None if it may."""
+        if self.cancelled:
+            return Cancelled("", "", "it was cancelled before it started", False)
+        if self.deadline is not None and monotonic() >= self.deadline:
+            return DeadlineExceeded("", "", "its deadline passed before it started", False)
+        return None
+
+    def __del__(self) -> None:
+        if not self.done and not self._runtime.loop.closed:
+            # Not here: a collector may run this anywhere, the router lock held.
+            self.done = True
+            self._runtime.jobs.dropped.append((self.source, self.id, str(self)))
+            self._runtime.loop.wake()
+
+
+class Jobs:
+    """What arrives at one context. Its own state is guarded by the router lock.
+
+    builtin: handlers of Plasmid's own services by name; each answers the job it is given. pool: the Pool, or None.
+    dropped: the jobs that nobody answered, for the loop to answer.
+    """
+
+    def __init__(self, runtime: "Runtime") -> None:
+        self.builtin = {
+            "plasmid.children": lambda job: runtime.hook("children")(runtime, job),
+        }  # type: Dict[Union[str, int], Callable[[Job], None]]
+        self.pool = None  # type: Any
+        self.dropped = []  # type: List[Tuple[bytes, int, str]]
+        self._runtime = runtime
+        self._running = {}  # type: Dict[Tuple[bytes, int], Any]
+        self._awaiting_pool = None  # type: Optional[List[Job]]
+        self._helpers = Helpers(HELPERS_MAX)
+        self._functions = Latch()
+        self._function_thread = None  # type: Optional[threading.Thread]
+
+    def defer(self, fn: "Callable[..., object]", *args: "Any") -> None:
+        """Have fn(*args) called on a helper thread."""
+        self._helpers.run(fn, args)
+
+    def close(self) -> None:
+        """End the threads; what they run is waited for no longer than a second each."""
+        self._functions.put(None)
+        self._helpers.close()
+
+    # -- under the router lock
+
+    def arrived(self, event: "events.CallArrived") -> None:
+        """Give a call to whom it concerns. A handler of the loop."""
+        job = None
+        try:
+            head = values.unpack(event.head)
+            if not _is_head(head):
+                raise ValueError("its head says %.80r" % (head,))
+            job = Job(self._runtime, event, head)
+            self._running[event.source, event.id] = _weak(job)
+            self._dispatch(job)
+        except (ValueError, Refused) as error:
+            self._runtime.node.calls.answer(event.source, event.id, _protocol_error(error), True)
+            if job is not None:
+                job.done = True
+                self.answered(job)
+
+    def _dispatch(self, job: Job) -> None:
+        handler = self.builtin.get(job.name) if job.what == "s" else None
+        if handler is not None:
+            self._helpers.run(_run_builtin, (handler, job))
+        elif job.what == "f":
+            if not job.from_parent:
+                raise Refused("", "", "only a parent may call functions here; expose a service method instead")
+            self._functions.put(job)
+            if not self._runtime.node.address and self._function_thread is None:
+                # The root's main thread is the user's own.
+                thread = threading.Thread(target=self.serve_functions, name="plasmid-functions", daemon=True)
+                self._function_thread = thread
+                thread.start()
+        elif self.pool is not None:
+            self.pool.submit(job)
+        elif self._awaiting_pool is not None:
+            self._awaiting_pool.append(job)
+        elif not self._runtime.node.address:
+            found = "no service pool runs in this context; make one with plasmid.service.Pool(router, services=[...])"
+            raise Refused("", "", found)
+        elif not job.from_parent:
+            raise Refused("", "", "no service has been activated here by a parent yet")
+        else:
+            self._awaiting_pool = [job]
+            self._helpers.run(self._make_pool, ())
+
+    def cancelled(self, event: "events.CallCancelled") -> None:
+        """Take note that nobody waits for a call. A handler of the loop."""
+        reference = self._running.pop((event.source, event.id), None)
+        job = reference() if reference is not None else None
+        if job is not None:
+            job.cancelled = True
+
+    def answered(self, job: Job) -> None:
+        """Take a job off the books."""
+        self._running.pop((job.source, job.id), None)
+
+    def answer_dropped(self) -> None:
+        """Answer the jobs that nobody holds any more."""
+        while self.dropped:
+            source, id, name = self.dropped.pop()
+            self._running.pop((source, id), None)
+            error = Cancelled("", "", "%s dropped the request without an answer" % name)
+            self._runtime.node.calls.answer(source, id, _protocol_error(error), True)
+
+    # -- threads
+
+    def _make_pool(self) -> None:
+        """Make the pool of a child, and give it what came meanwhile."""
+        error = None  # type: Optional[BaseException]
+        try:
+            self._runtime.hook("pool")(self._runtime)
+        except BaseException as problem:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            error = problem
+        with self._runtime.lock:
+            waiting, self._awaiting_pool = self._awaiting_pool or [], None
+            if error is None:
+                for job in waiting:
+                    self.pool.submit(job)
+        if error is not None:
+            for job in waiting:
+                job.fail(error)
+
+    def serve_functions(self) -> None:
+        """Run the function calls that come, one after the other, until close()."""
+        while True:
+            job = self._functions.get()
+            if job is None:
+                return
+            self.run_function(job)
+
+    def stop_functions(self) -> None:
+        """Have serve_functions() return after what is queued."""
+        self._functions.put(None)
+
+    def run_function(self, job: Job) -> None:
+        """Run one function call, and answer it."""
+        late = job.too_late()
+        if late is not None:
+            job.fail(late)
+            return
+        try:
+            with job.running():
+                args, kwargs = _function_args(job)
+                function = resolve(str(job.name), str(job.method))
+                for name in getattr(function, "__plasmid_takes__", ()):
+                    kwargs[name] = getattr(self._runtime.hook("router")(self._runtime), name)
+                job.reply(function(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt too are the caller's answer
+            job.fail(error)
+
+
+class Helpers:
+    """A few threads for what is neither the loop's nor the pool's. Started when needed, up to `size_max`."""
+
+    def __init__(self, size_max: int) -> None:
+        self._size_max = size_max
+        self._latch = Latch()
+        self._lock = threading.Lock()
+        self._threads = []  # type: List[threading.Thread]
+        self._busy = 0
+        self._closed = False
+
+    def run(self, fn: "Callable[..., object]", args: "Tuple[Any, ...]") -> None:
+        """Have fn(*args) called. Never blocks."""
+        with self._lock:
+            if self._closed:
+                return
+            self._busy += 1
+            if self._busy > len(self._threads) and len(self._threads) < self._size_max:
+                name = "plasmid-helper-%d" % (len(self._threads) + 1)
+                thread = threading.Thread(target=self._serve, name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        self._latch.put((fn, args))
+
+    def _serve(self) -> None:
+        while True:
+            work = self._latch.get()
+            if work is None:
+                return
+            fn, args = work
+            try:
+                fn(*args)
+            except BaseException as error:  # noqa: BLE001 - a callback's error is shown, and the thread lives
+                sys.excepthook(type(error), error, error.__traceback__)
+            del work, fn, args
+            with self._lock:
+                self._busy -= 1
+
+    def close(self) -> None:
+        """End the threads once they are idle; waits for each up to a second."""
+        with self._lock:
+            self._closed = True
+        for _ in self._threads:
+            self._latch.put(None)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(1.0)
+
+
+def _run_builtin(handler: "Callable[[Job], None]", job: Job) -> None:
+    try:
+        with job.running():
+            handler(job)
+    except BaseException as error:  # noqa: BLE001 - the caller must hear of it
+        job.fail(error)
+
+
+def _function_args(job: Job) -> "Tuple[List[Any], Dict[str, Any]]":
+    payload = job.args()
+    if (
+        isinstance(payload, list)
+        and len(payload) == 2
+        and isinstance(payload[0], list)
+        and isinstance(payload[1], dict)
+        and all(isinstance(name, str) for name in payload[1])
+    ):
+        return payload[0], payload[1]
+    raise ProtocolError(str(job), "", "the arguments of a function call are a list and a dict of names")
+
+
+def _is_head(head: "Any") -> bool:
+    return (
+        isinstance(head, list)
+        and len(head) == 3
+        and head[0] in ("f", "s")
+        and type(head[1]) in (str, int)
+        and (head[2] is None or type(head[2]) is str)
+        and (head[0] == "s" or (type(head[1]) is str and type(head[2]) is str))
+    )
+
+
+def _protocol_error(error: Exception) -> "List[Buffer]":
+    """Return the encoded payload of an ERROR that comes before any user code."""
+    code = getattr(error, "code", ProtocolError.code)
+    parts = values.encode([code, getattr(error, "found", str(error)), getattr(error, "started", False), "", [], ""])
+    return list(parts)
+
+
+def _traceback_of(error: BaseException) -> str:
+    """Return the traceback as text, "" if the error was never raised."""
+    if error.__traceback__ is None:
+        return ""
+    import traceback
+
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return text if len(text) <= TRACEBACK_SIZE_MAX else text[:1024] + "\n...\n" + text[-TRACEBACK_SIZE_MAX:]
+
+
+def _weak(job: Job) -> "Any":
+    from _weakref import ref
+
+    return ref(job)
+
+
+def current_call() -> "Optional[Job]":
+    """Return the call that this thread is serving, None if it serves none."""
+    return job_var.get()

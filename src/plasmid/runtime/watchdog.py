@@ -1,0 +1,83 @@
+"""The tiny process that kills this context's process group when its link hangs up.
+
+It is forked before the first thread, holds only the link and one descriptor that tells of the context's end, and
+never reads from the link. It works while the context is stopped, holds the interpreter lock in native code or
+ignores signals, which is why it is a process and not a thread.
+
+    link hung up   ->  the context has GRACE_S to leave by itself, then SIGKILL to its process group
+    context gone   ->  SIGKILL to what is left of its process group
+
+It is a child of the context: `os.wait()` there sees it, as it would see a resource tracker of multiprocessing.
+"""
+
+import os
+import select
+import time
+
+GRACE_S = 0.8
+
+# How often the context is looked for where no descriptor tells of its end reliably: Python before 3.9, macOS,
+# a sandbox without pidfd_open. There the pipe can be held open by processes that the context forked.
+_LOOK_MS = 500
+
+
+def start(link_fd: int) -> int:
+    """Make this process the leader of its group, start its watchdog, and return the watchdog's process id.
+
+    link_fd: the descriptor that link data is read from, a socket or the read end of a pipe; only those see a
+    hang-up. Must be called before any thread is started.
+    """
+    context = os.getpid()
+    if os.getpgrp() != context:
+        os.setpgid(0, 0)
+    look_ms = None
+    try:
+        ended = os.pidfd_open(context)
+    except (AttributeError, OSError):
+        ended = os.pipe()[0]  # the other end stays open for as long as the context lives
+        look_ms = _LOOK_MS
+    pid = os.fork()
+    if pid:
+        os.close(ended)
+        return pid
+    try:
+        os.setsid()  # signals to the context's group, Ctrl-C and a hang-up of the terminal aren't for us
+        _let_go(link_fd, ended)
+        _watch(context, link_fd, ended, look_ms)
+        os.kill(-context, 9)
+    finally:
+        os._exit(0)
+
+
+def _let_go(link_fd: int, ended: int) -> None:
+    # What we hold open, others wait for: the near side for the end of stdout, programs for the end of their pipes.
+    # Descriptors above 4096 don't occur this early, and a higher bound would cost where close_range is missing.
+    start = 0
+    for end in sorted((link_fd, ended)) + [4096]:
+        if start < end:  # closerange(0, 0) closes everything on Python 3.10 and later
+            os.closerange(start, end)
+        start = end + 1
+    os.chdir("/")
+    try:
+        with open("/proc/self/comm", "wb", 0) as title:
+            title.write(b"plasmid-watch")
+    except OSError:
+        pass
+
+
+def _watch(context: int, link_fd: int, ended: int, look_ms: "int | None") -> None:
+    """Return when the context is gone, or when its link has hung up and its grace is over."""
+    poller = select.poll()
+    # Linux reports a hang-up unasked, whatever data is still unread. macOS does when POLLHUP is asked for.
+    poller.register(link_fd, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
+    poller.register(ended, select.POLLIN)
+    leave_by = None
+    while os.getppid() == context and (leave_by is None or time.monotonic() < leave_by):
+        found = [fd for fd, _ in poller.poll(look_ms)]
+        for fd in found:
+            poller.unregister(fd)
+            look_ms = 20  # the pipe says only that the end is near; and a grace has its end
+        if link_fd in found:
+            leave_by = time.monotonic() + GRACE_S
+        if not found:
+            time.sleep(0.02)  # macOS wakes us for unread data as well: not more often than this

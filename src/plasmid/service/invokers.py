@@ -1,0 +1,208 @@
+"""Invokers: how calls of a service become calls of its methods.
+
+The pool hands an invoker one request at a time per thread; what may run side by side is told by `max_concurrency`,
+which the pool heeds when it hands out requests. The order is always the same: is the caller still waiting, does the
+method exist, do the policies allow the caller, is the message within its limit, and only then are the arguments
+decoded and checked. Whatever user code raises, SystemExit included, is caught in attempt() and becomes an answer.
+"""
+
+from time import monotonic
+
+from plasmid.core.errors import (
+    CallError,
+    Cancelled,
+    DeadlineExceeded,
+    Overloaded,
+    PlasmidError,
+    Refused,
+    ValueDecodeError,
+)
+from plasmid.runtime.jobs import current_call
+from plasmid.service.policy import caller_text, objection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, List, Optional, Tuple
+
+    from plasmid.runtime.jobs import Job
+    from plasmid.service.interfaces import Backlog, Message
+    from plasmid.service.methods import Method
+
+NAME_SHOWN_MAX = 80
+
+
+class NoReply:
+    """The type of NO_REPLY."""
+
+    def __repr__(self) -> str:
+        return "NO_REPLY"
+
+
+# Returned by a method, it means: no answer now. Whoever holds the message may answer it later; if nobody does, the
+# caller gets an error. (None, on the other hand, is an answer.)
+NO_REPLY = NoReply()  # type: Any
+
+
+class Request:
+    """One call on its way through an invoker: the message, and what reading it has found."""
+
+    __slots__ = "job", "method", "args", "key", "is_started"
+
+    def __init__(self, job: "Message") -> None:
+        self.job = job
+        self.method = None  # type: Optional[Method]
+        self.args = None  # type: Any
+        self.key = None  # type: Optional[bytes]
+        self.is_started = False
+
+
+class Invoker:
+    """Runs the calls of one service, as many at once as the pool has threads."""
+
+    # How many calls of the service may run at once; 0 means as many as there are threads.
+    max_concurrency = 0
+    # How many calls may wait for a thread. Further ones get Overloaded.
+    max_queued = 1000
+
+    # Set by the pool.
+    backlog = None  # type: Optional[Backlog]
+
+    def __init__(self, service: "Any") -> None:
+        self.service = service
+
+    def invoke(self, method_name: "Optional[str]", kwargs: "Any", msg: "Message") -> "Any":
+        """Return what the method returns. Override to do something around each call, which is checked by now."""
+        method = type(self.service).exposed[method_name]
+        return method.call(self.service, kwargs, msg)
+
+    def serve(self, request: Request) -> None:
+        """Run one call and answer it. Called on a pool thread; raises nothing."""
+        result, error = attempt(self.read, request)
+        if error is None:
+            result, error = attempt(self.run, request)
+        self.answer(request, result, error)
+
+    def read(self, request: Request) -> None:
+        """Find the method, ask the policies, decode and check the arguments. Raises CallError if it may not run."""
+        job = request.job
+        service = self.service
+        check_is_wanted(job)
+        method = type(service).exposed.get(job.method)
+        if method is None:
+            raise Refused(call_text(job), "", self._no_such_method(job))
+        policies = method.policies(service)
+        objector = objection(policies, service, job)
+        if objector is not None or not policies:
+            reason = "%r doesn't allow it" % objector if policies else "no policy allows anybody"
+            raise method.refused("not open to %s: %s" % (caller_text(job), reason))
+        limit = service.max_message_size
+        if limit and job.size > limit:
+            raise method.refused("its arguments are %d bytes; the service takes at most %d" % (job.size, limit))
+        args = job.args(method.classes())
+        method.check(service, args)
+        request.method = method
+        request.args = args
+
+    def run(self, request: Request) -> "Any":
+        """Return what the call of a request that was read returns, or raise what it raises."""
+        job = request.job
+        check_is_wanted(job)
+        request.is_started = True
+        with job.running():
+            return self.invoke(job.method, request.args, job)
+
+    def answer(self, request: Request, result: "Any", error: "Optional[BaseException]") -> None:
+        """Send what came of a request to its caller, unless that is NO_REPLY."""
+        if error is not None:
+            request.job.fail(answerable(request, error))
+        elif result is not NO_REPLY:
+            is_no_reply = request.method is not None and request.method.is_no_reply
+            request.job.reply(None if is_no_reply else result)
+
+    def abandon(self) -> "List[Request]":
+        """Return and forget the requests that wait inside the invoker. Called when the pool has been closed."""
+        return []
+
+    def _no_such_method(self, job: "Message") -> str:
+        names = sorted(name for name in type(self.service).exposed if name is not None)
+        if job.method is None:
+            return "the service has no dispatch(); a call has to name a method"
+        found = "the service exposes no such method"
+        # Strangers needn't learn what there is.
+        return "%s; it exposes %s" % (found, ", ".join(names) or "none") if job.from_parent else found
+
+
+class SerializedInvoker(Invoker):
+    """Runs the calls of one service one after the other, in the order of their arrival.
+
+    They stay on one thread of the pool until none is left, unless another service would have to wait for a thread.
+    """
+
+    max_concurrency = 1
+
+
+def attempt(act: "Callable[..., Any]", *args: "Any") -> "Tuple[Any, Optional[BaseException]]":
+    """Return (result, None) of act(*args), or (None, error). The one place around what users wrote."""
+    try:
+        return act(*args), None
+    except BaseException as error:  # noqa: BLE001  SystemExit in a method must end neither the thread nor the process
+        return None, error
+
+
+def current_job() -> "Job":
+    """Return the message of the call that runs in this thread."""
+    job = current_call()
+    if job is None:
+        raise PlasmidError("no service call runs in this thread; only the thread of a call knows its caller")
+    return job
+
+
+def check_is_wanted(job: "Message") -> None:
+    """Raise Cancelled or DeadlineExceeded if nobody waits for the answer of `job` any more."""
+    if job.cancelled or job.done:
+        raise Cancelled(call_text(job), "", "it was cancelled before it was started", started=False)
+    if job.deadline is not None and monotonic() >= job.deadline:
+        raise DeadlineExceeded(call_text(job), "", "its time ran out before it was started", started=False)
+
+
+def answerable(request: Request, error: BaseException) -> BaseException:
+    """Return the error to answer a request with, given what was raised.
+
+    A CallError without a traceback is read as our own word on this call, one with a traceback as the method's own
+    error, about a call that it made itself.
+    """
+    job = request.job
+    if not request.is_started:
+        if isinstance(error, CallError):
+            return error.with_traceback(None)
+        if isinstance(error, ValueDecodeError):
+            return Refused(call_text(job), "", "its arguments can't be read: %s" % error)
+        # A policy or a check of the user's own. Its text stays here: the caller may not be one who may read it.
+        report("a check before %s failed; the call was refused" % call_text(job), error)
+        return Refused(call_text(job), "", "a check before the method raised %s" % type(error).__name__)
+    # Users want to see their own lines, not how their method came to be called.
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("plasmid.service."):
+        trace = trace.tb_next
+    return error if trace is None else error.with_traceback(trace)
+
+
+def call_text(job: "Message") -> str:
+    """Return the call as errors name it: `Disk.free_bytes`. Both names are the caller's and may be anything."""
+    name = str(job.name)
+    short = name if name.rpartition(".")[2] == "" else name.rpartition(".")[2]
+    called = "service " + short if type(job.name) is int else short
+    text = called if job.method is None else "%s.%s" % (called, job.method)
+    return ascii(text)[1:-1][:NAME_SHOWN_MAX]
+
+
+def report(text: str, error: "Optional[BaseException]" = None) -> None:
+    """Log what no caller can be told."""
+    import logging
+
+    logging.getLogger("plasmid.service").error("%s", text, exc_info=error)
+
+
+def overloaded(job: "Message") -> Overloaded:
+    """Return the error for a call that finds the queue of its service full."""
+    return Overloaded(call_text(job), "", "as many calls as may wait for this service wait already")

@@ -1,0 +1,196 @@
+"""Queues: which request a free thread takes next. No threads, locks or clock here.
+
+Each service has a queue of its own. The ring holds the queues from which a request may be taken now, and a turn goes
+to one queue at a time, so a flood on one service costs another at most one call's wait per thread. Idle services
+aren't in the ring: ten thousand of them cost nothing per call. Calls of services that aren't active yet stand in the
+WaitingRoom.
+"""
+
+from plasmid.service.invokers import Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections import deque
+    from typing import Any, Deque, Dict, List, Optional, Tuple, Union
+
+    from plasmid.service.interfaces import Message
+
+    Name = Union[str, int]
+else:
+    from _collections import deque  # what `collections` gives, without the milliseconds of importing the rest of it
+
+# How many services may be on their way to life at once, each in a thread of its own.
+ACTIVATING_MAX = 8
+# How many calls may wait for services that aren't active yet, all together.
+ACTIVATION_WAITING_MAX = 1000
+
+
+class Offer:
+    """What became of a request that was offered to a queue."""
+
+    RUN = "run"  # a thread may take one more from this queue now
+    WAIT = "wait"  # it is in the queue, and its turn comes when a running call ends
+    FULL = "full"  # it was not taken
+
+
+class ServiceQueue:
+    """The requests of one service that no thread has taken. Owned by the pool's lock, as its Schedule is."""
+
+    __slots__ = "invoker", "arrived", "ready", "running", "is_listed"
+
+    def __init__(self, invoker: "Any") -> None:
+        self.invoker = invoker
+        self.arrived = deque()  # type: Deque[Request]
+        # Requests that an invoker has read and given back: they come before any that nobody has looked at.
+        self.ready = deque()  # type: Deque[Request]
+        self.running = 0
+        self.is_listed = False
+
+    def may_run(self) -> bool:
+        """Say whether a request can be taken now."""
+        limit = self.invoker.max_concurrency
+        return bool(self.ready or self.arrived) and (limit <= 0 or self.running < limit)
+
+    def take(self) -> Request:
+        """Return the next request, and count it as running."""
+        self.running += 1
+        return self.ready.popleft() if self.ready else self.arrived.popleft()
+
+    def take_arrived(self) -> "List[Request]":
+        """Return and forget those that nobody has read."""
+        waiting = list(self.arrived)
+        self.arrived.clear()
+        return waiting
+
+    def take_all(self) -> "List[Request]":
+        """Return and forget all that wait."""
+        waiting = list(self.ready)
+        self.ready.clear()
+        return waiting + self.take_arrived()
+
+
+class Schedule:
+    """The ring of queues, in the order of their turns."""
+
+    def __init__(self) -> None:
+        self.ring = deque()  # type: Deque[ServiceQueue]
+
+    def offer(self, queue: ServiceQueue, request: Request) -> str:
+        """Put a request that has arrived into its queue; return what became of it, one of Offer."""
+        if len(queue.ready) + len(queue.arrived) >= queue.invoker.max_queued:
+            return Offer.FULL
+        queue.arrived.append(request)
+        return Offer.RUN if self._list(queue) or queue.may_run() else Offer.WAIT
+
+    def give_back(self, queue: ServiceQueue, requests: "List[Request]") -> None:
+        """Put requests that were read before all that weren't."""
+        queue.ready.extend(requests)
+        self._list(queue)
+
+    def next(self, last: "Optional[ServiceQueue]", has_spare: bool) -> "Optional[Tuple[ServiceQueue, Request]]":
+        """Return what the asking thread should run next, with its queue; None if there is nothing.
+
+        last: the queue whose request the thread has just finished. has_spare: other threads are free, so that the
+        queues in the ring don't need this one; a queue that runs one call at a time then keeps its thread.
+        """
+        if last is not None:
+            last.running -= 1
+            if last.invoker.max_concurrency == 1 and last.may_run() and (has_spare or not self.ring):
+                return last, last.take()
+            self._list(last)
+        while self.ring:
+            queue = self.ring.popleft()
+            queue.is_listed = False
+            # It may have been emptied where it stood: to find it in the ring then would cost more than to skip it now.
+            if queue.may_run():
+                request = queue.take()
+                self._list(queue)
+                return queue, request
+        return None
+
+    def finished(self, queue: "Optional[ServiceQueue]") -> None:
+        """Take note that a thread has finished its request and won't ask for another."""
+        if queue is not None:
+            queue.running -= 1
+            self._list(queue)
+
+    def _list(self, queue: ServiceQueue) -> bool:
+        """Put a queue at the end of the ring, if it has a turn to wait for. Return whether it was put there."""
+        if queue.is_listed or not queue.may_run():
+            return False
+        queue.is_listed = True
+        self.ring.append(queue)
+        return True
+
+
+class Activation:
+    """A service that is to be started, and the calls that wait for it."""
+
+    __slots__ = "name", "waiting"
+
+    def __init__(self, name: "Name") -> None:
+        self.name = name
+        self.waiting = deque()  # type: Deque[Message]
+
+
+class WaitingRoom:
+    """The calls of services that aren't active yet. Owned by the pool's lock."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.running = 0
+        self._due = deque()  # type: Deque[Activation]
+        self._activations = {}  # type: Dict[Name, Activation]
+
+    def thread_count(self) -> int:
+        """Return how many threads activations may have, besides those of the pool's size."""
+        return min(len(self._due) + self.running, ACTIVATING_MAX)
+
+    def offer(self, name: "Name", job: "Message") -> str:
+        """Have a call wait for the service `name`. Returns one of Offer; RUN if the service is yet to be started."""
+        if self.waiting >= ACTIVATION_WAITING_MAX:
+            return Offer.FULL
+        self.waiting += 1
+        activation = self._activations.get(name)
+        if activation is not None:
+            activation.waiting.append(job)
+            return Offer.WAIT
+        activation = self._activations[name] = Activation(name)
+        activation.waiting.append(job)
+        self._due.append(activation)
+        return Offer.RUN
+
+    def begin(self) -> "Optional[Activation]":
+        """Return the next activation for a thread to run, None if there is none or too many are running."""
+        if not self._due or self.running >= ACTIVATING_MAX:
+            return None
+        self.running += 1
+        return self._due.popleft()
+
+    def take_first(self, activation: Activation) -> "Optional[Message]":
+        """Return and remove the call that has waited the longest."""
+        if not activation.waiting:
+            return None
+        self.waiting -= 1
+        return activation.waiting.popleft()
+
+    def end(self, activation: Activation) -> "List[Message]":
+        """Take note that an activation has ended, well or not. Return the calls that still wait for it."""
+        self.running -= 1
+        del self._activations[activation.name]
+        return self._take_waiting(activation)
+
+    def take_all(self) -> "List[Message]":
+        """Return all calls that wait, and forget what hasn't begun."""
+        jobs = []  # type: List[Message]
+        for activation in self._activations.values():
+            jobs += self._take_waiting(activation)
+        while self._due:
+            del self._activations[self._due.popleft().name]
+        return jobs
+
+    def _take_waiting(self, activation: Activation) -> "List[Message]":
+        jobs = list(activation.waiting)
+        activation.waiting.clear()
+        self.waiting -= len(jobs)
+        return jobs

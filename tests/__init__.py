@@ -1,0 +1,1 @@
+"""The tests of Plasmid; the folders mirror src/plasmid, see CONTRIBUTING.md."""

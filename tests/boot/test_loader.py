@@ -1,0 +1,92 @@
+"""The loader in the bundle on every interpreter, with a small set of sources in place of Plasmid's own."""
+
+import subprocess
+
+import pytest
+
+from plasmid.boot.bundle import pack_bundle
+from plasmid.boot.first_stage import first_stage
+from tests.real.interpreters import SUPPORTED, interpreter
+
+pytestmark = pytest.mark.real
+
+END_TIMEOUT_S = 20
+
+# Enough of an importer to load the other sources, and a main that tells what it finds.
+IMPORTER = b'''"""A stand-in."""
+import sys
+from _frozen_importlib import ModuleSpec
+
+class Importer(object):
+    def __init__(self, sources: "dict") -> None:
+        self.sources = sources
+
+    def find_spec(self, name: str, path: "object" = None, target: "object" = None) -> "object":
+        if name in self.sources:
+            return ModuleSpec(name, self, is_package=self.sources[name][0])
+
+    def create_module(self, spec: "object") -> None:
+        """The default."""
+
+    def exec_module(self, module: "object") -> None:
+        is_package, path, source = self.sources[module.__name__]
+        exec(compile(source, path, "exec"), module.__dict__)
+
+def install(sources: "dict") -> None:
+    sys.meta_path.insert(0, Importer(sources))
+'''
+MAIN = b'''"""A stand-in."""
+import sys
+
+from plasmid.core.greeting import greet
+
+def main(config: bytes, bundle: bytes) -> None:
+    from plasmid.runtime import importer
+    import plasmid.runtime.importer as again
+    assert importer is again is sys.modules["plasmid.runtime.importer"]
+    names = vars(sys.modules["__main__"])
+    print([name for name in ("c", "b", "s", "sources", "text") if name in names])
+    print(sorted(name for name in sys.modules if name.startswith("plasmid")))
+    print(importer.__file__, importer.__package__, config.decode(), len(bundle))
+    greet()
+'''
+GREETING = b'''"""Greets: \xc3\xa4 stands here so that sizes in bytes and in characters differ."""
+
+TEXT = "\xc3\xa4"
+
+def greet() -> "None":
+    """Fail on line 9."""
+    # Here.
+
+    raise ValueError(len(TEXT))
+'''
+SOURCES = [
+    ("plasmid", True, b'"""Empty."""\n'),
+    ("plasmid.core", True, b""),
+    ("plasmid.core.greeting", False, GREETING),
+    ("plasmid.runtime", True, b""),
+    ("plasmid.runtime.importer", False, IMPORTER),
+    ("plasmid.runtime.main", False, MAIN),
+]
+
+
+# U2
+@pytest.mark.parametrize("version", SUPPORTED)
+def test_the_loader_installs_the_importer_and_runs_main_with_line_numbers_kept(version: str) -> None:
+    bundle = pack_bundle(SOURCES)
+    result = subprocess.run(
+        [interpreter(version), "-S", "-c", first_stage("00"), "plasmid:test"],
+        input=(6).to_bytes(4, "big") + len(bundle).to_bytes(4, "big") + b"config" + bundle,
+        capture_output=True,
+        timeout=END_TIMEOUT_S,
+    )
+    names = "'plasmid', 'plasmid.core', 'plasmid.core.greeting', 'plasmid.runtime', 'plasmid.runtime.importer'"
+    assert result.stdout.decode().splitlines()[1:] == [
+        "[]",
+        f"[{names}, 'plasmid.runtime.main']",
+        f"<plasmid>/runtime/importer.py plasmid.runtime config {len(bundle)}",
+    ]
+    errors = result.stderr.decode().splitlines()
+    assert '  File "<plasmid>/runtime/main.py", line 14, in main' in errors
+    assert '  File "<plasmid>/core/greeting.py", line 9, in greet' in errors
+    assert errors[-1] == "ValueError: 1"

@@ -1,0 +1,1 @@
+"""Tests of plasmid.core: state machines, driven without I/O."""

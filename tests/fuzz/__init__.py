@@ -1,0 +1,1 @@
+"""Fuzzers, each a program that takes how many seconds to run."""

@@ -1,0 +1,1 @@
+"""Tests in which a child is replaced by a program that sends what it likes."""

@@ -1,0 +1,1 @@
+"""Tests against real interpreters and real servers, and what starts those."""

@@ -1,0 +1,1 @@
+"""Seeded simulations of whole trees of contexts under a fake clock and network."""

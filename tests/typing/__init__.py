@@ -1,0 +1,1 @@
+"""Programs whose types are checked, not run."""
