@@ -6,7 +6,7 @@
 #   make check              linters, type checkers, the rules of the repository
 #   make format             put the code in its usual form
 #   make promises           write into docs/promises.md which test files keep each promise
-#   make bench              the measurements
+#   make bench              the measurements, into docs/performance.md; ARGS="--rounds 9" and the like are passed on
 #   make fuzz SECONDS=30    each fuzzer for so long
 #   make clean              remove .venv and caches
 
@@ -15,6 +15,7 @@ PYTHON_IN_VENV := $(VENV)/bin/python
 JOBS ?= 2
 TESTS ?= tests
 HOSTS ?=
+ARGS ?=
 SECONDS ?= 30
 # Passed on to tools/venv.sh: which interpreter to build .venv from.
 export PYTHON
@@ -70,7 +71,7 @@ promises: $(TEST)
 	$(PYTHON_IN_VENV) -m tests.test_promises
 
 bench: $(BENCH)
-	$(PYTHON_IN_VENV) bench/run.py
+	$(PYTHON_IN_VENV) bench/run.py --peers --write docs/performance.md $(ARGS)
 
 fuzz: $(TEST)
 	@set -e; for fuzzer in tests/fuzz/fuzz_*.py; do \

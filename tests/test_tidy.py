@@ -91,7 +91,7 @@ FAR_SIDE = ("core/", "runtime/", "boot/", "connect/", "service/", "builtin/", "r
 CORE_STDLIB = {"struct", "_struct", "sys", "heapq", "zlib", "_collections"}
 # Core meets the types of these only in a value that has one, and then imports them inside a function.
 CORE_STDLIB_IN_FUNCTIONS = CORE_STDLIB | {
-    *("builtins", "dataclasses", "datetime", "decimal", "enum", "itertools", "math", "pathlib", "traceback", "uuid"),
+    *("builtins", "dataclasses", "datetime", "decimal", "enum", "itertools", "math", "pathlib", "traceback", "uuid", "zoneinfo"),
     *("importlib", "types", "typing"),
 }
 # Each import at the head of a runtime module is paid by every boot. These are already there or cost under 1 ms, but

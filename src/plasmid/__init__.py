@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from plasmid.core.errors import RemoteError as RemoteError
     from plasmid.core.errors import UnsendableValue as UnsendableValue
     from plasmid.core.errors import ValueDecodeError as ValueDecodeError
+    from plasmid.program import declare as declare
     from plasmid.program import main as main
     from plasmid.program import takes_econtext as takes_econtext
     from plasmid.program import takes_router as takes_router
+    from plasmid.program import timeout as timeout
     from plasmid.router import Router as Router
     from plasmid.runtime.context import Call as Call
     from plasmid.runtime.context import Context as Context
-    from plasmid.runtime.context import declare as declare
-    from plasmid.runtime.context import timeout as timeout
     from plasmid.runtime.jobs import current_call as current_call
     from plasmid.runtime.ports import Latch as Latch
     from plasmid.runtime.ports import TimedOut as TimedOut
@@ -51,36 +51,20 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_PUBLIC = {
-    "plasmid.core.errors": "CallError Cancelled ConnectError ContextLost DeadlineExceeded NotSent Overloaded PlasmidError"
-    " ProtocolError ReceiverClosed Refused RemoteError UnsendableValue ValueDecodeError",
-    "plasmid.program": "main takes_econtext takes_router",
-    "plasmid.router": "Router",
-    "plasmid.runtime.context": "Call Context declare timeout",
-    "plasmid.runtime.jobs": "current_call",
-    "plasmid.runtime.ports": "Latch TimedOut",
-    "plasmid.runtime.receivers": "Receiver Sender",
-    "plasmid.runtime.select": "Select",
-    "plasmid.service": "NO_REPLY AllowAny AllowContexts AllowNames AllowParents AllowSubtree Pool Service arg_spec"
-    " expose no_reply",
-}
-_MODULES = {name: module for module, names in _PUBLIC.items() for name in names.split()}
-__all__ = sorted(_MODULES) + ["service"]
-
-
 # The module's own type, not a function __getattr__: that came with Python 3.7.
 class _Lazy(type(sys)):  # type: ignore[misc]
     def __getattr__(self, name: str) -> object:
-        if name == "service":
-            return __import__("plasmid.service", None, None, ["Service"])
-        if name not in _MODULES:
-            raise AttributeError("module 'plasmid' has no attribute %r" % name)
-        found = getattr(__import__(_MODULES[name], None, None, [name]), name)  # type: object
+        # What the machinery of imports looks for; the table itself isn't to be imported for that.
+        if name[:2] == "__" and name != "__all__":
+            raise AttributeError(name)
+        from plasmid.public import find
+
+        found = find(name)
         setattr(self, name, found)
         return found
 
     def __dir__(self) -> "list[str]":
-        return sorted(set(list(vars(self)) + __all__))
+        return sorted(set(list(vars(self)) + self.__all__))
 
 
 sys.modules[__name__].__class__ = _Lazy

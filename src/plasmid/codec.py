@@ -12,7 +12,7 @@ import sys
 from itertools import chain
 from typing import Any, NoReturn
 
-from msgpack import Packer, Unpacker, unpackb
+from msgpack import Packer, Unpacker, unpackb  # type: ignore[import-untyped]
 
 from plasmid.core import values
 from plasmid.core.values import BLOB_SIZE_MIN, DEFAULT_LIMITS, Limits

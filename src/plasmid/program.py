@@ -1,12 +1,13 @@
-"""What a program marks its functions with: `main`, `takes_router`, `takes_econtext`."""
+"""What a program uses around its functions and calls: main, takes_router, takes_econtext, timeout, declare."""
 
 import sys
 
 from plasmid.runtime import main as far_main
+from plasmid.runtime.context import deadline_after, deadline_var, declared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, TypeVar
+    from typing import Any, Callable, Optional, TypeVar
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -43,3 +44,31 @@ def takes_econtext(function: "F") -> "F":
 def _take(function: "F", name: str) -> "F":
     function.__plasmid_takes__ = getattr(function, "__plasmid_takes__", ()) + (name,)  # type: ignore[attr-defined]
     return function
+
+
+class timeout:
+    """A `with` block whose calls, all together, may take so many seconds. The time left travels with each.
+
+    Blocks nest; the nearest deadline counts. None sets no limit of its own.
+    """
+
+    def __init__(self, seconds: "Optional[float]") -> None:
+        self.seconds = seconds
+
+    def __enter__(self) -> "timeout":
+        self._token = deadline_var.set(deadline_after(self.seconds))
+        return self
+
+    def __exit__(self, *error: "Any") -> None:
+        deadline_var.reset(self._token)
+
+
+def declare(*classes: type) -> "Any":
+    """Let values that arrive here, from anyone, name these dataclasses, enums, named tuples or exceptions.
+
+    Returns the first, so that it can be used as a decorator. Classes named in the annotations of a called function
+    or of a service method need no declaration there.
+    """
+    for cls in classes:
+        declared["%s:%s" % (cls.__module__, cls.__qualname__)] = cls
+    return classes[0]

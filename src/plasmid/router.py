@@ -24,17 +24,24 @@ from plasmid.core.events import LinkEnded, LinkLeft, LinkOpened
 from plasmid.core.switch import PARENT
 from plasmid.runtime import main as far_main
 from plasmid.runtime.context import Context
-from plasmid.runtime.jobs import Jobs
+from plasmid.runtime.jobs import Helpers, Jobs
 from plasmid.runtime.runtime import Runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, Optional, Tuple, Union
+    from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
     from plasmid.connect.connector import Connector, Started
 
 # How long close() lets children finish what they are sending before it ends their processes.
 CLOSE_MAX_S = 5.0
+
+# What a start by way of another context may take longer than it takes there: its program goes there first.
+VIA_MARGIN_S = 10.0
+
+# How long an error waits to say how the process ended, and of how many ended ones that is kept.
+EXPLAIN_WAIT_S = 0.25
+ENDED_MAX = 256
 
 
 class Child:
@@ -55,7 +62,14 @@ class Child:
         self.opened = threading.Event()  # it has said hello, or its link has ended
         self.gone = threading.Event()  # its process has been reaped and its descriptors are closed
         self.lost = ""
+        self.end = ""  # how its process ended, once it has
         self.leaving = False
+
+    def give_up(self) -> None:
+        """Have whoever waits for its hello wait no longer. Under the router lock."""
+        if not self.opened.is_set():
+            self.lost = connecting.GIVEN_UP
+            self.opened.set()
 
 
 class Router:
@@ -79,6 +93,8 @@ class Router:
                 "this process was started by Plasmid and has a router already: take it with @plasmid.takes_router"
             )
         self.children = {}  # type: Dict[int, Child]
+        self._ended = {}  # type: Dict[bytes, Child]  # the last ones, for the texts of errors
+        self._starting = []  # type: List[threading.Event]  # one for each connection being made, set at its end
         self._closed = False
         self._is_root = _runtime is None
         if _runtime is None:
@@ -87,7 +103,9 @@ class Router:
             from plasmid.builtin.console import ConsoleServer
 
             _runtime.jobs.builtin["plasmid.console"] = ConsoleServer().handle
+            _runtime.jobs.in_order["plasmid.console"] = Helpers(1)
             _runtime.loop.start()
+            _runtime.ready.set()
             atexit.register(self.close)
         self.runtime = _runtime
         if self._is_root:
@@ -97,6 +115,7 @@ class Router:
         self.modules = ModuleServer(allow_modules, deny_modules, parent)
         _runtime.permit = self.modules.permit
         _runtime.jobs.builtin["plasmid.modules"] = self.modules.handle
+        _runtime.explain_loss = self.explain_loss
         _runtime.on_link.append(self._on_link)
         _runtime.on_gone.append(lambda address, reason: self.modules.forget(address))
         _runtime.closers.append(self.close)
@@ -143,8 +162,11 @@ class Router:
         return self.start_child(connector, progress).context
 
     def _start_via(self, connector: "Connector", via: Context) -> Context:
-        spec = connector.spec()
-        address = via.call_service("plasmid.children", "start", spec=spec)
+        # The connector's own timeout counts over there and says what is wrong; this is for the way there.
+        deadline = monotonic() + connector.connect_timeout + VIA_MARGIN_S
+        call = via.send_call("s", "plasmid.children", "start", {"spec": connector.spec()}, deadline=deadline)
+        assert call is not None
+        address = call.result()
         self.runtime.names[address] = connector.name
         return Context(self.runtime, address, connector.name)
 
@@ -152,18 +174,32 @@ class Router:
         self, connector: "Connector", progress: "Optional[Callable[[str, Optional[float]], None]]" = None
     ) -> Child:
         """Return a new child of this context, once it has said hello."""
-        if self._closed:
-            raise PlasmidError("starting %s: the router is closed" % connector.target)
         runtime = self.runtime
+        ended = threading.Event()
         with runtime.lock:
+            if self._closed:
+                raise PlasmidError("starting %s: the router is closed" % connector.target)
             number = runtime.node.new_child_number()
+            self._starting.append(ended)
+        try:
+            return self._start_numbered(number, connector, progress)
+        finally:
+            self._starting.remove(ended)
+            ended.set()
+
+    def _start_numbered(
+        self, number: int, connector: "Connector", progress: "Optional[Callable[[str, Optional[float]], None]]"
+    ) -> Child:
+        runtime = self.runtime
         address = addresses.child(runtime.node.address, number)
         config = {"address": address, "name": connector.name, "root": runtime.name_of(addresses.ROOT)}
-        started = connecting.start(connector, values.pack(config), bundle, progress)
+        started = connecting.start(connector, values.pack(config), bundle, progress, lambda: self._closed)
         child = Child(number, Context(runtime, address, connector.name), started)
         with runtime.lock:
             self.children[number] = child
             runtime.names[address] = connector.name
+            if self._closed:
+                child.give_up()
         try:
             self._say_hello(child, progress)
         except BaseException:
@@ -183,8 +219,8 @@ class Router:
         if not child.opened.wait(max(0.0, started.deadline - monotonic())):
             raise started.failure("it said nothing more within the time for connecting")
         if child.lost:
-            broke = "protocol" in child.lost
-            raise started.failure(child.lost if broke else "")
+            told = "protocol" in child.lost or child.lost == connecting.GIVEN_UP
+            raise started.failure(child.lost if told else "")
         self.runtime.loop.watch(child.process.stderr_fd, lambda: self._on_stderr(child))
         child.steps.append((step, monotonic() - begun))
         if progress is not None:
@@ -223,19 +259,24 @@ class Router:
         if wait and not child.gone.wait(CLOSE_MAX_S):
             self._end(child)
 
-    def close(self) -> None:
+    def close(self, patience_s: float = CLOSE_MAX_S) -> None:
         """End every context below this one, and, at the root, all of Plasmid in this process. Again is no error.
 
-        Service pools finish what they run and answer what is queued. Contexts get CLOSE_MAX_S to leave.
+        Service pools finish what they run and answer what is queued. Connections that are being made are given up.
+        patience_s: how long contexts may take to leave; one whose main thread is busy won't by itself.
         """
         with self.runtime.lock:
             if self._closed:
                 return
             self._closed = True
+            for child in self.children.values():
+                child.give_up()
         pool = self.jobs.pool
         if pool is not None:
             pool.close()
-        until = monotonic() + CLOSE_MAX_S
+        until = monotonic() + patience_s
+        for ended in list(self._starting):
+            ended.wait(CLOSE_MAX_S)
         children = list(self.children.values())
         for child in children:
             self.shut_down(child, wait=False)
@@ -263,9 +304,24 @@ class Router:
                 return
             self.children.pop(child.number, None)
             child.process.close()
+            child.end = _describe_end(child, status)
+            self._ended[child.context.address] = child
+            if len(self._ended) > ENDED_MAX:
+                del self._ended[next(iter(self._ended))]
             child.gone.set()
         if not child.leaving and child.info:
-            _log_loss(child, status)
+            _log_loss(child)
+
+    def explain_loss(self, address: bytes) -> str:
+        """Return how the process ended that led to the context at `address`; "" if that isn't known here.
+
+        Waits a moment for it: a link closes before its program has ended. Not for the loop's thread.
+        """
+        for child in list(self.children.values()) + list(self._ended.values()):
+            if address.startswith(child.context.address):
+                child.gone.wait(EXPLAIN_WAIT_S)
+                return child.end
+        return ""
 
     def _on_link(self, event: "Union[LinkOpened, LinkLeft, LinkEnded]") -> None:
         """Take note of what a child's link did. Under the router lock."""
@@ -287,7 +343,10 @@ class Router:
 
     def _on_stderr(self, child: Child) -> None:
         """Take in what the process here printed: ssh's own words, for the most part."""
-        if child.process.read_stderr() is None:
+        with self.runtime.lock:
+            # Reaped meanwhile, the number may already be another file's.
+            has_ended = not child.gone.is_set() and child.process.read_stderr() is None
+        if has_ended:
             self.runtime.loop.unwatch(child.process.stderr_fd)
 
 
@@ -300,16 +359,19 @@ def _use_fast_codec() -> None:
     codec.install()
 
 
-def _log_loss(child: Child, status: "Optional[int]") -> None:
-    """Say what is known of a context that went without a goodbye."""
-    import logging
-
+def _describe_end(child: Child, status: "Optional[int]") -> str:
+    """Return how the child's process here ended, and its last words: `ssh exited with status 255: Broken pipe`."""
     from plasmid.connect.handshake import describe_end
 
     last = child.process.stderr_tail.decode("utf-8", "replace").strip().splitlines()[-1:]
-    words = " It said: %s" % ascii(last[0])[1:-1] if last else ""
-    end = describe_end(child.process.program, status)
-    logging.getLogger("plasmid").warning("%s was lost: %s; %s.%s", child.context, child.lost, end, words)
+    return describe_end(child.process.program, status) + (": " + ascii(last[0])[1:-1] if last else "")
+
+
+def _log_loss(child: Child) -> None:
+    """Say what is known of a context that went without a goodbye."""
+    import logging
+
+    logging.getLogger("plasmid").warning("%s was lost: %s; %s", child.context, child.lost, child.end)
 
 
 # -- what the runtime finds here by name

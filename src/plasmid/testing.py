@@ -12,7 +12,7 @@ not mocks: a FakeJob is a message that keeps its answer for whoever holds its Fa
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 from plasmid.core import address as addresses
 from plasmid.core import values
@@ -20,7 +20,7 @@ from plasmid.core.errors import Cancelled, UnsendableValue
 from plasmid.runtime.context import deadline_var
 from plasmid.runtime.jobs import job_var
 
-Buffer = Union[bytes, bytearray, memoryview]
+Buffer: TypeAlias = "bytes | bytearray | memoryview"
 ANSWER_TIMEOUT_S = 10.0
 
 
@@ -41,7 +41,6 @@ class FakeCall:
     def __init__(self) -> None:
         self._ended = threading.Event()
         self._lock = threading.Lock()
-        self._callbacks: list[Callable[[], None]] = []
         self._parts: Sequence[Buffer] = ()
         self._error: BaseException | None = None
 

@@ -7,7 +7,9 @@ import zlib
 import pytest
 
 import plasmid.boot
-from plasmid.boot.bundle import LOADER, bundle, own_sources, pack_bundle, strip
+from plasmid.boot.bundle import BOOTED, LOADER, PACKAGES, bundle, own_sources, pack_bundle, strip
+from plasmid.boot.first_stage import first_stage
+from plasmid.connect.ssh import Ssh
 from tests.test_tidy import FAR_SIDE
 
 PACKAGE = pathlib.Path(plasmid.boot.__file__).parents[1]
@@ -151,13 +153,13 @@ def test_prose_goes_and_everything_else_stays() -> None:
 
 def test_annotations_stay_when_they_are_asked_for() -> None:
     source = b'class A:\n    """A."""\n\n    b: int\n\n    def c(self, d: "int" = 1) -> None:\n        "C."\n'
-    expected = b'class A:\n\n\n b: int\n\n def c(self, d: "int" = 1) -> None:\n  0\n'
+    expected = b'class A:\n\n\n b:int\n\n def c(self,d:"int"=1)->None:\n  0\n'
     assert strip(source) == expected
 
 
 def test_text_beyond_ascii_does_not_move_what_is_cut() -> None:
     source = 'A = "\u00e4\u00f6"; "prose"\n\n\ndef f(a: "\u20ac" = "\u20ac") -> "\u20ac":  # \u20ac\n    return a\n'
-    expected = 'A = "\u00e4\u00f6";\n\n\ndef f(a = "\u20ac"):\n return a\n'
+    expected = 'A="\u00e4\u00f6";\n\n\ndef f(a="\u20ac"):\n return a\n'
     assert strip(source.encode(), keep_annotations=False).decode() == expected
 
 
@@ -165,27 +167,35 @@ def test_the_bundle_is_the_loader_the_index_and_the_sources() -> None:
     packed = pack_bundle([("a", True, b"x = 1  # one\n"), ("a.b", False, b'"""B."""\ny = 2\n')])
     loader = LOADER.encode()
     assert zlib.decompress(packed) == (
-        len(loader).to_bytes(4, "big") + loader + b"a 1 6\na.b 0 7\n\n" + b"x = 1\n" + b"\ny = 2\n"
+        len(loader).to_bytes(4, "big") + loader + b"a 1 4\na.b 0 5\n\n" + b"x=1\n" + b"\ny=2\n"
     )
 
 
-def test_the_bundle_holds_core_and_runtime_and_nothing_else() -> None:
-    expected = {"plasmid"}
-    for folder in ("core", "runtime"):
-        for path in (PACKAGE / folder).glob("*.py"):
-            expected.add("plasmid.%s.%s" % (folder, path.stem) if path.stem != "__init__" else "plasmid." + folder)
+def test_the_bundle_holds_what_is_booted_of_core_and_runtime_as_it_is_in_its_files() -> None:
     sources = own_sources()
-    assert {name for name, _, _ in sources} == expected
+    assert [name for name, _, _ in sources] == [*PACKAGES, *("plasmid." + name for name in BOOTED)]
+    assert {name.partition(".")[0] for name in BOOTED} == {"core", "runtime"}
     assert {name for name, is_package, _ in sources if is_package} == {"plasmid", "plasmid.core", "plasmid.runtime"}
     for name, is_package, source in sources:
         path = PACKAGE.parent.joinpath(*name.split("."))
         assert source == (path / "__init__.py" if is_package else path.with_suffix(".py")).read_bytes()
 
 
+def test_what_is_booted_imports_only_what_is_booted_at_its_top() -> None:
+    booted = {*PACKAGES, *("plasmid." + name for name in BOOTED)}
+    for name, _, source in own_sources():
+        for statement in ast.parse(strip(source, keep_annotations=False)).body:
+            if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("plasmid"):
+                module = statement.module or ""
+                wanted = {module} if module not in PACKAGES else {f"{module}.{alias.name}" for alias in statement.names}
+                assert wanted <= booted, name
+
+
 def test_the_bundle_is_packed_once() -> None:
     assert bundle() is bundle()
 
 
-def test_core_and_runtime_pack_to_less_than_20_kib() -> None:
-    size = len(bundle())
-    assert size < 20 * 1024
+def test_all_that_is_sent_at_boot_is_less_than_24_kib() -> None:
+    command = len(Ssh("h" * 64, username="u" * 32).argv(first_stage("0" * 16), "plasmid:" + "n" * 64)[-1])
+    configuration = 512
+    assert command + configuration + len(bundle()) < 24 * 1024

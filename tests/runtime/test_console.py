@@ -40,7 +40,7 @@ sys.excepthook = lambda kind, error, tb: os.write(real_error, ("%s: %s" % (kind.
 
 def far(version: str, script: str) -> "list[Any]":
     """Return what the script told, each line as the value it is."""
-    ended = run(version, LOOP + script, modules=("importer", "console"))
+    ended = run(version, LOOP + script, modules=("importer", "missing", "console"))
     assert (ended.errors, ended.status) == ("", 0)
     return [ast.literal_eval(line) for line in ended.output.splitlines()]
 
@@ -95,8 +95,7 @@ tell(len(sent))
 
 def test_logging_is_attached_when_it_is_imported_and_not_before(version: str) -> None:  # U6
     script = """
-loader = importer.install({})
-loader.after_import("logging", it.attach)
+missing.Missing(importer.install({})).after_import("logging", it.attach)
 assert "logging" not in sys.modules
 import logging
 logging.getLogger("shop.till").warning("%d coins", 3)

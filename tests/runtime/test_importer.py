@@ -35,6 +35,10 @@ def failure(function, *args):
     except Exception as error:
         return "%s: %s" % (type(error).__name__, error)
 
+def connect(ask):
+    it.ask = ask
+    return missing.Missing(it)
+
 it = importer.install({
     "plasmid": (True, "<plasmid>/__init__.py", "NAME = 'plasmid'"),
     "plasmid.core": (True, "<plasmid>/core/__init__.py", ""),
@@ -44,7 +48,7 @@ it = importer.install({
 
 
 def far(version: str, script: str, *options: str, folder: "Path | None" = None) -> Ended:
-    return run(version, PARENT + script, *options, folder=folder)
+    return run(version, PARENT + script, *options, modules=("importer", "missing"), folder=folder)
 
 
 @pytest.fixture(params=SUPPORTED)
@@ -86,7 +90,7 @@ def test_what_this_machine_lacks_is_asked_for_and_what_it_has_is_not(version: st
 has("shop", "from shop.goods import price\\nfrom . import till", package=True)
 has("shop.goods", "import json\\nprice = 7")
 has("shop.till", "till = 'open'")
-it.connect(ask)
+lacks = connect(ask)
 import shop, colorsys
 print(shop.price, shop.till.till, shop.__file__, shop.__path__)
 print(asked, colorsys.__file__.startswith("/<sent>"))
@@ -102,7 +106,7 @@ def test_a_module_that_was_pushed_ahead_costs_no_question(version: str) -> None:
 has("shop", "import shop.goods", package=True)
 has("shop.goods", "price = 7")
 pushed.append(parent["shop.goods"])
-it.connect(ask)
+lacks = connect(ask)
 import shop.goods
 print(asked, shop.goods.price, it.pushed)
 """
@@ -114,7 +118,7 @@ def test_what_is_pushed_ahead_and_not_imported_has_a_limit() -> None:
 importer.PUSHED_SIZE_MAX = 1000
 has("shop", "", package=True)
 pushed.extend(["shop.m%d" % number, False, "", b"x" * 300] for number in range(9))
-it.connect(ask)
+lacks = connect(ask)
 import shop
 print(sorted(name for name in it.modules if name.startswith("shop")), it.pushed)
 """
@@ -125,7 +129,7 @@ def test_what_this_machine_has_is_never_hidden_by_what_was_pushed() -> None:
     script = """
 has("shop", "", package=True)
 pushed.append(["colorsys", False, "", zlib.compress(b"raise SystemError")])
-it.connect(ask)
+lacks = connect(ask)
 import shop, colorsys
 print(colorsys.__name__, asked)
 """
@@ -134,7 +138,7 @@ print(colorsys.__name__, asked)
 
 def test_a_standard_module_that_is_missing_is_not_asked_for() -> None:
     script = """
-it.connect(ask)
+lacks = connect(ask)
 print(failure(__import__, "winreg"), asked)
 """
     assert ok(far("3.11", script)) == "ModuleNotFoundError: No module named 'winreg' []\n"
@@ -142,10 +146,10 @@ print(failure(__import__, "winreg"), asked)
 
 def test_a_missing_module_is_asked_for_once_in_a_while(version: str) -> None:  # U4
     script = """
-it.connect(ask)
+lacks = connect(ask)
 print(failure(__import__, "nowhere"))
 print(failure(__import__, "nowhere"))
-importer.monotonic = lambda: 1e9
+missing.monotonic = lambda: 1e9
 print(failure(__import__, "nowhere"), asked)
 """
     missing = "ModuleNotFoundError: No module named 'nowhere'"
@@ -156,7 +160,7 @@ def test_a_refused_or_compiled_module_says_why_and_is_still_an_optional_one(vers
     script = """
 refused["secret"] = "name it in allow_modules="
 compiled["fastmath_"] = "fastmath"
-it.connect(ask)
+lacks = connect(ask)
 print(failure(__import__, "secret"))
 print(failure(__import__, "fastmath_"))
 print(failure(__import__, "fastmath_"))
@@ -176,12 +180,12 @@ def test_a_question_that_fails_is_an_import_error_with_its_cause(version: str) -
     script = """
 def lost(names):
     raise OSError("link lost")
-it.connect(lost)
+lacks = connect(lost)
 try:
     import shop
 except ImportError as error:
     print(type(error).__name__, error, error.name, repr(error.__cause__))
-it.connect(ask)
+lacks = connect(ask)
 has("shop", "price = 7")
 import shop
 print(shop.price)
@@ -199,7 +203,7 @@ def slow(names):
     entered.set()
     go.wait(10)
     return ask(names)
-it.connect(slow)
+lacks = connect(slow)
 results = []
 def work():
     import shop
@@ -226,7 +230,7 @@ def slow(names):
     entered.set()
     held.append(go.wait(10))
     return ask(names)
-it.connect(slow)
+lacks = connect(slow)
 def work():
     import shop
 thread = threading.Thread(target=work)
@@ -246,12 +250,12 @@ def test_main_is_the_roots_and_comes_when_something_of_it_is_wanted(version: str
 import importlib
 has("__main__", "import sys\\nclass Disk: pass\\nME = sys.modules['__main__'].__dict__ is globals()", package="")
 first = sys.modules["__main__"]
-it.connect(ask)
+lacks = connect(ask)
 main = importlib.import_module("__main__")
 print(asked, hasattr(main, "__file__"), main is first)
 Disk = main.Disk
 print(asked, Disk.__module__, importlib.import_module("__main__").Disk is Disk, main.Disk is Disk, main.ME)
-print(importer.load_main() is sys.modules["__main__"], sys.modules["__main__"].__file__, asked)
+print(missing.load_main() is sys.modules["__main__"], sys.modules["__main__"].__file__, asked)
 """
     assert ok(far(version, script)) == (
         "[] False False\n['__main__'] __main__ True True True\nTrue /<sent>/near/__main__.py ['__main__']\n"
@@ -261,7 +265,7 @@ print(importer.load_main() is sys.modules["__main__"], sys.modules["__main__"]._
 def test_a_main_that_fails_leaves_the_next_one_to_try_again(version: str) -> None:
     script = """
 has("__main__", "1 / 0", package="")
-it.connect(ask)
+lacks = connect(ask)
 print(failure(getattr, sys.modules["__main__"], "work"))
 it.modules.clear()
 has("__main__", "work = 5", package="")
@@ -274,7 +278,7 @@ def test_threads_that_want_main_at_once_get_one_and_the_same(version: str) -> No
     script = """
 import threading
 has("__main__", "import threading\\nthreading.Event().wait(0.05)\\nclass Disk: pass", package="")
-it.connect(ask)
+lacks = connect(ask)
 main, got = sys.modules["__main__"], []
 threads = [threading.Thread(target=lambda: got.append(main.Disk)) for _ in range(5)]
 for thread in threads: thread.start()
@@ -291,8 +295,8 @@ warnings.simplefilter("error")
 has("tool", "", package=True)
 has("tool.parts", "count = 3")
 has("__main__", "from .parts import count\\nfrom . import parts", package="tool")
-it.connect(ask)
-main = importer.load_main()
+lacks = connect(ask)
+main = missing.load_main()
 print(main.count, main.__package__, main.__name__, main.parts.__name__)
 """
     assert ok(far(version, script)) == "3 tool __main__ tool.parts\n"
@@ -305,7 +309,7 @@ def test_a_namespace_package_may_have_parts_on_both_sides(version: str, tmp_path
 has("firm.there", "place = 'there'")
 has("other", None, package=True)
 has("other.part", "place = 'other'")
-it.connect(ask)
+lacks = connect(ask)
 sys.path.append(".")
 import firm.here, firm.there, other.part
 print(firm.here.place, firm.there.place, other.part.place, asked, getattr(other, "__file__", None))
@@ -319,7 +323,7 @@ def test_a_package_of_this_machine_is_never_completed_from_elsewhere(version: st
     (tmp_path / "local" / "__init__.py").write_text("")
     script = """
 has("local.more", "")
-it.connect(ask)
+lacks = connect(ask)
 sys.path.append(".")
 import local
 print(failure(__import__, "local.more"), asked)
@@ -334,7 +338,7 @@ def test_nothing_in_the_current_folder_poses_as_part_of_a_sent_package(version: 
         (tmp_path / package / "planted.py").write_text("print('planted code ran')")
     script = """
 has("shop", "", package=True)
-it.connect(ask)
+lacks = connect(ask)
 import plasmid.core, shop
 for name in ("plasmid.planted", "plasmid.core.planted", "shop.planted"):
     print(failure(__import__, name))
@@ -359,11 +363,11 @@ def main():
 site.main = main
 has("extra", "where = 'parent'")
 has("shop", "")
-it.connect(ask)
+lacks = connect(ask)
 import json
-print(runs, it.site)
+print(runs, lacks.site)
 import extra, shop
-print(runs, it.site, extra.where, asked, it.run_site())
+print(runs, lacks.site, extra.where, asked, lacks.run_site())
 """
     assert ok(far(version, script)) == "[] 0\n[1] 2 here ['shop'] True\n"
     without = ok(far(version, script, "-s"))
@@ -377,7 +381,7 @@ def main():
     raise SystemExit("from a .pth file")
 site.main = main
 has("shop", "price = 7")
-it.connect(ask)
+lacks = connect(ask)
 import shop
 print(shop.price)
 """
@@ -390,12 +394,13 @@ def test_a_hook_runs_when_its_module_is_imported_and_at_once_if_it_was(version: 
     script = """
 import importlib.util
 calls = []
-it.after_import("logging", lambda module: calls.append(module.getLogger().name))
+lacks = missing.Missing(it)
+lacks.after_import("logging", lambda module: calls.append(module.getLogger().name))
 print(importlib.util.find_spec("logging").name, calls)
 import logging
 print(calls, logging.__loader__.get_source("logging")[:3] != "", "exec_module" in vars(logging.__loader__))
-it.after_import("logging", lambda module: calls.append(2))
-print(calls, it.hooks)
+lacks.after_import("logging", lambda module: calls.append(2))
+print(calls, lacks.hooks)
 """
     assert ok(far(version, script)) == "logging []\n['root'] True False\n['root', 2] {}\n"
 
@@ -403,7 +408,7 @@ print(calls, it.hooks)
 def test_a_syntax_error_in_a_sent_module_names_its_file_and_line(version: str) -> None:
     script = """
 has("shop", "a = 1\\nb = = 2\\n")
-it.connect(ask)
+lacks = connect(ask)
 try:
     import shop
 except SyntaxError as error:
@@ -416,7 +421,7 @@ def test_a_reload_takes_the_source_that_was_sent(version: str) -> None:
     script = """
 import importlib
 has("shop", "price = 7")
-it.connect(ask)
+lacks = connect(ask)
 import shop
 shop.price = 8
 print(importlib.reload(shop).price, asked)

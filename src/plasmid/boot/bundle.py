@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 # Runs on the far side in the first stage's globals: c (configuration), b (bundle), s (b decompressed), n (read a u32).
 # It makes {name: (is_package, path, source)}, starts the importer by hand (nothing can be imported before it is
 # there), and leaves to main. c and b leave the globals on the way: `__main__` must not keep the configuration alive.
+PACKAGES = ("plasmid", "plasmid.core", "plasmid.runtime")
+
+# What is sent at boot. The rest of core and runtime is asked for when it is first needed, like any other module; so
+# nothing of it may be needed on the loop's thread, which can't wait for an answer. Neighbours here resemble each
+# other: zlib looks back 32 KiB only, and a third of the whole would lie further off.
+BOOTED = (
+    "core.events core.calls core.link core.node core.switch core.frames core.flow core.errors runtime.ports"
+    " runtime.runtime core.address core.values runtime.context runtime.jobs runtime.importer"
+    " runtime.loop runtime.watchdog runtime.main"
+).split()
+
 LOADER = """\
 index, _, text = s[4 + n(s):].partition(b"\\n\\n")
 sources = {}
@@ -51,6 +62,7 @@ _STRING_OR_COMMENT = re.compile(
     re.DOTALL,
 )
 _SPACE = re.compile(rb" +(?=\n)|(?<=\n)( +)")  # at the end of a line, or at its start
+_NEEDLESS = re.compile(rb"(?<=[^\w\s]) +(?=\S|$)|(?:(?<=\S)|^) +(?=[^\w\s])")  # beside an operator or a bracket
 _ONLY_AST = 0x400  # ast.PyCF_ONLY_AST, without the import of ast (6 ms)
 
 _lock = _thread.allocate_lock()
@@ -70,23 +82,14 @@ def bundle() -> bytes:
 
 def own_sources() -> "List[Tuple[str, bool, bytes]]":
     """Return (name, is_package, source) of every module that is sent at boot, as it is in its file."""
-    import pkgutil
-
-    import plasmid
-    import plasmid.core
-    import plasmid.runtime
-
-    found = [_own_source(plasmid.__name__, True)]
-    for package in (plasmid.core, plasmid.runtime):
-        found.append(_own_source(package.__name__, True))
-        for module in pkgutil.iter_modules(package.__path__):
-            found.append(_own_source("%s.%s" % (package.__name__, module.name), False))
-    return found
+    return [_own_source(name, name in PACKAGES) for name in PACKAGES + tuple("plasmid." + name for name in BOOTED)]
 
 
 def _own_source(name: str, is_package: bool) -> "Tuple[str, bool, bytes]":
     # Through the package's loader, so that it works from a zip file too.
-    package = sys.modules[name if is_package else name.rpartition(".")[0]]
+    home = name if is_package else name.rpartition(".")[0]
+    __import__(home)
+    package: "Any" = sys.modules[home]
     path = package.__path__[0] + ("/__init__.py" if is_package else "/%s.py" % name.rpartition(".")[2])
     loader = package.__spec__.loader if package.__spec__ else None
     source = loader.get_data(path)  # type: ignore[union-attr]
@@ -123,15 +126,17 @@ def strip(source: bytes, keep_annotations: bool = True) -> bytes:
     pieces = []
     end = 0
     for match in _STRING_OR_COMMENT.finditer(source):
-        pieces.append(_indented_by_one(source[end : match.start()]))
+        pieces.append(_tightened(source[end : match.start()]))
         pieces.append(match.group(1) or b"")
         end = match.end()
-    pieces.append(_indented_by_one(source[end:]))
+    pieces.append(_tightened(source[end:]))
     return b"".join(pieces).rstrip() + b"\n"
 
 
-def _indented_by_one(code: bytes) -> bytes:
-    return _SPACE.sub(lambda match: (match.group(1) or b"")[3::4], code)
+def _tightened(code: bytes) -> bytes:
+    """Return code between two strings with one space of indentation a level, and none where none is needed."""
+    code = _SPACE.sub(lambda match: (match.group(1) or b"")[3::4], code)
+    return _NEEDLESS.sub(b"", code) if code.strip() else code
 
 
 class _Edits:

@@ -64,7 +64,7 @@ class ConsoleServer:
                 raise Refused("plasmid.console", "", "records= must be a list")
         except PlasmidError as error:
             self.malformed_count += isinstance(error, (Refused, ValueDecodeError))
-            job.fail(error)
+            job.fail(error.with_traceback(None))  # our own word, not an error of a method's
             return
         caller = job.caller
         self.show(records, caller.name or text(job.source), job.source)

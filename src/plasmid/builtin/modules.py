@@ -148,12 +148,19 @@ class ModuleServer:
                 for known in [known for known in table if known.startswith(address)]:
                     table.pop(known)
 
+    def sent_to(self, address: bytes) -> "Tuple[int, int]":
+        """Return how many modules went to the context at `address` and those below it, and how many bytes that was."""
+        with self._lock:
+            names = [name for known, sent in self._sent.items() if known.startswith(address) for name in sent]
+            entries = [self._entries[name] for name in names if name in self._entries]
+            return len(names), sum(len(entry.wire[3] or b"") for entry in entries)
+
     def handle(self, job: "Job") -> None:
         """Answer a call of `plasmid.modules`."""
         try:
             names, address = _request(job)
         except PlasmidError as error:
-            job.fail(error)
+            job.fail(error.with_traceback(None))  # our own word, not an error of a method's
             return
         reply, unknown = self._find(names, address)
         if self._parent is None or not unknown:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.25  # how often we look whether the program has ended while something else holds its output open
 LAST_WORDS_S = 1.0  # how long a far side that hung up may take to leave its exit status
+GIVEN_UP = "it was given up, because the router here was closed"
 
 
 class Connector:
@@ -125,10 +126,12 @@ def start(
     config: bytes,
     bundle: "Union[bytes, Callable[[], bytes]]",
     progress: "Optional[Progress]" = None,
+    given_up: "Callable[[], bool]" = bool,
 ) -> Started:
     """Start a far side and send it the program. Blocks up to connect_timeout; any thread.
 
     bundle: the bytes, or a function that makes them: it is called while the interpreter over there starts.
+    given_up: asked every LOOK_S or so whether nobody wants this connection any more.
     Raises ConnectError, which names the step; the process is gone then.
     """
     deadline = time.monotonic() + connector.connect_timeout
@@ -146,10 +149,10 @@ def start(
     try:
         steps.begin(STEP_MARK)
         program = bundle if isinstance(bundle, bytes) else bundle()
-        _await_mark(process, handshake, connector.connect_timeout, deadline)
+        _await_mark(process, handshake, connector.connect_timeout, deadline, given_up)
         steps.begin(STEP_SEND)
         sizes = len(config).to_bytes(4, "big") + len(program).to_bytes(4, "big")
-        _send(process, handshake, sizes + config + program, deadline, connector.connect_timeout)
+        _send(process, handshake, sizes + config + program, deadline, connector.connect_timeout, given_up)
         steps.end()
     except BaseException:
         process.close()
@@ -195,7 +198,9 @@ def _spawn_failure(handshake: Handshake, step: str, program: str, error: OSError
     return handshake.failure(step, "%s can't be started here: %s" % (program, os.strerror(error.errno or 0)))
 
 
-def _await_mark(process: ChildProcess, handshake: Handshake, timeout_s: float, deadline: float) -> None:
+def _await_mark(
+    process: ChildProcess, handshake: Handshake, timeout_s: float, deadline: float, given_up: "Callable[[], bool]"
+) -> None:
     """Read until the mark. Raises ConnectError."""
     poller = select.poll()
     poller.register(process.link_fd, select.POLLIN)
@@ -205,6 +210,8 @@ def _await_mark(process: ChildProcess, handshake: Handshake, timeout_s: float, d
         if left_s <= 0:
             handshake.expired(timeout_s)
             break
+        if given_up():
+            raise handshake.failure(STEP_MARK, GIVEN_UP)
         ready = [fd for fd, _ in poller.poll(min(left_s, LOOK_S) * 1000)]
         if process.stderr_fd in ready and not _take_stderr(process, handshake):
             poller.unregister(process.stderr_fd)
@@ -225,7 +232,14 @@ def _await_mark(process: ChildProcess, handshake: Handshake, timeout_s: float, d
         raise handshake.error
 
 
-def _send(process: ChildProcess, handshake: Handshake, data: bytes, deadline: float, timeout_s: float) -> None:
+def _send(
+    process: ChildProcess,
+    handshake: Handshake,
+    data: bytes,
+    deadline: float,
+    timeout_s: float,
+    given_up: "Callable[[], bool]",
+) -> None:
     """Write all of data to the link. Raises ConnectError.
 
     Nothing is read from the link meanwhile: an honest far side is silent until it has the program, and a hostile
@@ -248,7 +262,9 @@ def _send(process: ChildProcess, handshake: Handshake, data: bytes, deadline: fl
             found = "only %d of %d bytes were taken within %g s" % (len(data) - len(view), len(data), timeout_s)
             _drain_stderr(process, handshake)
             raise handshake.failure(STEP_SEND, found)
-        ready = [fd for fd, _ in poller.poll(left_s * 1000)]
+        if given_up():
+            raise handshake.failure(STEP_SEND, GIVEN_UP)
+        ready = [fd for fd, _ in poller.poll(min(left_s, LOOK_S) * 1000)]
         if process.stderr_fd in ready and not _take_stderr(process, handshake):
             poller.unregister(process.stderr_fd)
 

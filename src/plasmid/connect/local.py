@@ -23,6 +23,7 @@ class Local(Connector):
     ) -> None:
         # sys.executable is empty or None in an interpreter that is embedded in another program.
         Connector.__init__(self, name, python_path or sys.executable or "python3", connect_timeout)
+        self.python_path = python_path or None  # as it was given: by way of another context, "here" is there
 
     @property
     def target(self) -> str:

@@ -19,30 +19,24 @@ No I/O and no clock here.
 import heapq
 from struct import Struct
 
-from plasmid.core import address
-from plasmid.core.errors import (
-    CallError,
-    ContextLost,
-    DeadlineExceeded,
-    FrameError,
-    NotSent,
-    Overloaded,
-    ProtocolError,
-)
+from plasmid.core.errors import CallError, ContextLost, DeadlineExceeded, NotSent, Overloaded, ProtocolError
 from plasmid.core.events import CallArrived, CallCancelled, CallEnded
-from plasmid.core.flow import Assembly
+from plasmid.core.flow import OUTBOX_SIZE_MAX, OWN, Assembly
 from plasmid.core.frames import MORE, NO_REPLY, Frame, Kind, Lane
 from plasmid.core.link import Link
-from plasmid.core.switch import LOCAL, PARENT, Switch
+from plasmid.core.switch import LOCAL, Switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
     Buffer = Union[bytes, bytearray, memoryview]
 
 CALL_HEAD = Struct(">IH")
 NO_DEADLINE = 0xFFFFFFFF
+
+# A head is decoded before anybody was asked whether the call is allowed, so it must be cheap.
+HEAD_SIZE_MAX = 4096
 
 MESSAGE_SIZE_MAX = 1 << 30
 # A call made on a child's or a stranger's own account; what this context asked for may be MESSAGE_SIZE_MAX.
@@ -84,6 +78,9 @@ class CallTable:
         call = OutCall(self.new_id(), target, deadline, ref, link)
         self._calls[call.id] = call
         if deadline is not None:
+            # Calls that ended leave their entries behind; no more of them than of calls in flight, and some.
+            if len(self._deadlines) > 2 * len(self._calls) + 1000:
+                self._deadlines = sorted(entry for entry in self._deadlines if entry[1] in self._calls)
             heapq.heappush(self._deadlines, (deadline, call.id))
         return call
 
@@ -100,14 +97,10 @@ class CallTable:
 
     def end(self, id: int) -> "Optional[OutCall]":
         """Take the call out of the table; None if it had ended."""
-        call = self._calls.pop(id, None)
-        if not self._calls:
-            self._deadlines.clear()
-        return call
+        return self._calls.pop(id, None)
 
     def deadline(self) -> "Optional[float]":
         """Return when the first deadline passes, None without any."""
-        # Calls that ended leave their entries behind; they're dropped when they come to the front.
         while self._deadlines and self._deadlines[0][1] not in self._calls:
             heapq.heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else None
@@ -123,18 +116,12 @@ class CallTable:
             assert call is not None
             expired.append(call)
 
-    def lost(self, address: bytes) -> "List[OutCall]":
-        """Take out the calls made to `address` or below it."""
-        return self._take([call for call in self._calls.values() if call.target.startswith(address)])
-
-    def link_lost(self, link: int) -> "List[OutCall]":
-        """Take out the calls that went out by this link."""
-        return self._take([call for call in self._calls.values() if call.link == link])
-
-    def _take(self, calls: "List[OutCall]") -> "List[OutCall]":
-        for call in calls:
+    def lost(self, is_gone: "Callable[[bytes], bool]") -> "List[OutCall]":
+        """Take out the calls made to a context that is gone."""
+        gone = [call for call in self._calls.values() if is_gone(call.target)]
+        for call in gone:
             self.end(call.id)
-        return calls
+        return gone
 
 
 class InCall:
@@ -184,16 +171,9 @@ class Served:
                 del self._per_link[call.link]
         return call
 
-    def lost(self, address: bytes) -> "List[InCall]":
-        """Take out the calls of callers at `address` or below it."""
-        gone = [call for call in self._calls.values() if call.source.startswith(address)]
-        for call in gone:
-            self.end(call.source, call.id)
-        return gone
-
-    def link_lost(self, link: int) -> "List[InCall]":
-        """Take out the calls that came by this link."""
-        gone = [call for call in self._calls.values() if call.link == link]
+    def lost(self, is_gone: "Callable[[bytes], bool]") -> "List[InCall]":
+        """Take out the calls of callers that are gone."""
+        gone = [call for call in self._calls.values() if is_gone(call.source)]
         for call in gone:
             self.end(call.source, call.id)
         return gone
@@ -221,23 +201,20 @@ class Calls:
     ) -> "Optional[OutCall]":
         """Make a call; CallEnded will say how it ends. None for `no_reply`, of which nothing more is heard.
 
-        head, at most 65,535 bytes, and parts are the packed head and the encoded payload. Raises Overloaded or
-        NotSent when it can't be sent.
+        head and parts are the packed head and the encoded payload. Raises Overloaded or NotSent when it can't be sent.
         """
         switch = self._switch
         link = switch.way_out(target)
-        left = NO_DEADLINE if deadline is None else max(0, min(int((deadline - now) * 1000), NO_DEADLINE - 1))
+        if len(head) > HEAD_SIZE_MAX:
+            raise NotSent("", "", "its name takes %d bytes; the limit is %d" % (len(head), HEAD_SIZE_MAX))
+        left = NO_DEADLINE if deadline is None else int(max(0, min((deadline - now) * 1000, NO_DEADLINE - 1)))
         body = [CALL_HEAD.pack(left, len(head)) + head]  # type: List[Buffer]
         body += parts
-        call = None
-        if no_reply:
-            id = self.made.new_id()
-        else:
-            call = self.made.add(target, deadline, ref, LOCAL if link is None else link.id)
-            id = call.id
         flags = NO_REPLY if no_reply else 0
+        call = None if no_reply else self.made.add(target, deadline, ref, LOCAL if link is None else link.id)
+        id = self.made.new_id() if call is None else call.id
         if link is None:
-            self._serve(LOCAL, target, id, flags, memoryview(b"".join(body)), now)
+            self._serve(None, Frame(Kind.CALL, flags, id, target, target, b"", 0), memoryview(b"".join(body)), now)
         else:
             switch.send(link, Kind.CALL, flags, id, target, body)
         return call
@@ -259,14 +236,17 @@ class Calls:
         """Take a REPLY, or the ERROR of a call. It counts only from the context that was called."""
         call = self.made.get(frame.id, frame.source)
         if call is None:
+            self._switch.drop_flow((frame.source, Lane.CALL, frame.id))  # a long one that wants no reply, refused
             return
         if not frame.flags & MORE:
+            if link.replies.assemblies:
+                self._drop_answer(link, call)  # one that was begun before, and broken off
             self._answered(call, frame.body, frame.kind)
             return
         try:
-            self._switch.grant(link, link.inbox.open(frame, Lane.REPLY, MESSAGE_SIZE_MAX))
-        except FrameError as error:
-            self.cancel(call, ProtocolError("", "", error.found))
+            self._switch.grant(link, link.replies.open(frame, Lane.REPLY, MESSAGE_SIZE_MAX))
+        except ProtocolError as error:
+            self.cancel(call, error)
 
     def _answered(self, call: OutCall, body: "Buffer", kind: int) -> None:
         self.made.end(call.id)
@@ -278,24 +258,24 @@ class Calls:
     def _end(self, call: OutCall, error: CallError) -> None:
         self._switch.events.append(CallEnded(call.ref, None, True, error))
 
+    def _drop_answer(self, link: Link, call: OutCall) -> None:
+        """Forget the long answer to a call that is on its way."""
+        key = call.target, self._switch.address, call.id, Lane.REPLY
+        self._switch.grant(link, link.replies.drop([key]))
+
     def _withdraw(self, call: OutCall) -> None:
         """Stop sending a call's body, and tell the far side that nobody waits for its answer."""
         switch = self._switch
-        if call.link == LOCAL:
+        link = switch.links.get(call.link)
+        if link is None:
             if self.served.end(switch.address, call.id) is not None:
                 switch.events.append(CallCancelled(switch.address, call.id))
             return
-        link = switch.links.get(call.link)
-        if link is None:
-            return
         flow = switch.drop_flow((call.target, Lane.CALL, call.id))
-        if flow is not None and not flow.sent:
-            return
-        keys = [key for key in link.inbox.assemblies if key[0] == call.target and key[2:] == (call.id, Lane.REPLY)]
-        if keys:
-            switch.grant(link, link.inbox.drop(keys))
-        # Not urgent: it must not overtake the call itself.
-        switch.send(link, Kind.CANCEL, 0, call.id, call.target, [])
+        if flow is None or flow.sent:
+            self._drop_answer(link, call)
+            # Not urgent: it must not overtake the call itself.
+            switch.send(link, Kind.CANCEL, 0, call.id, call.target, [])
 
     # -- served here
 
@@ -304,75 +284,67 @@ class Calls:
         served = self.served.end(source, id)
         if served is None:
             return
-        switch = self._switch
-        link = switch.links.get(served.link)
-        if link is not None:
-            waiting = link.inbox.release(served.size)
-            if waiting:
-                switch.grant(link, waiting)
+        link = self._release(served)
         if served.no_reply:
             return
-        if served.link == LOCAL:
-            call = self.made.end(id)
-            if call is not None:
-                switch.events.append(CallEnded(call.ref, b"".join(parts), is_error, None))
-        elif link is not None:
-            switch.send(link, Kind.ERROR if is_error else Kind.REPLY, Lane.REPLY, id, source, parts)
+        if link is not None:
+            self._switch.send(link, Kind.ERROR if is_error else Kind.REPLY, Lane.REPLY, id, source, parts)
+            return
+        call = self.made.end(id) if served.link == LOCAL else None
+        if call is not None:
+            self._switch.events.append(CallEnded(call.ref, b"".join(parts), is_error, None))
+
+    def _release(self, served: InCall) -> "Optional[Link]":
+        """Take a call's arguments off the books of its link, and return that."""
+        link = self._switch.links.get(served.link)
+        if link is not None:
+            self._switch.grant(link, link.inbox.release(served.size))
+        return link
 
     def take_call(self, link: Link, frame: Frame, now: float) -> None:
         """Take a CALL, or the beginning of a long one."""
-        if self.served.full(link.id):
-            found = "%d calls from that side already wait here" % SERVED_PER_LINK_MAX
-            self._switch.refuse(link, frame, Overloaded("", "", found))
-        elif not frame.flags & MORE:
-            body = frame.body
-            if link.inbox.hold(len(body)):
-                self._serve(link.id, frame.source, frame.id, frame.flags, body, now, frame)
+        switch = self._switch
+        by_parent = switch.address.startswith(frame.source)
+        outbox = link.outbox
+        try:
+            if self.served.full(link.id):
+                raise Overloaded("", "", "%d calls from that side already wait here" % SERVED_PER_LINK_MAX)
+            # Who asks on and on and doesn't read the answers would have us hold them.
+            if outbox.shares.get(OWN, 0) + outbox.flows_size > OUTBOX_SIZE_MAX and not by_parent:
+                raise Overloaded("", "", "more than %d bytes of answers wait to be sent to that side" % OUTBOX_SIZE_MAX)
+            if frame.flags & MORE:
+                size_max = MESSAGE_SIZE_MAX if by_parent else CHILD_CALL_SIZE_MAX
+                switch.grant(link, link.inbox.open(frame, Lane.CALL, size_max))
             else:
-                found = "what came from that side already fills %d bytes here" % link.inbox.held
-                self._switch.refuse(link, frame, Overloaded("", "", found))
-        else:
-            by_parent = self._switch.address.startswith(frame.source)
-            size_max = MESSAGE_SIZE_MAX if by_parent else CHILD_CALL_SIZE_MAX
-            try:
-                self._switch.grant(link, link.inbox.open(frame, Lane.CALL, size_max))
-            except FrameError as error:
-                self._switch.refuse(link, frame, ProtocolError("", "", error.found))
+                link.inbox.hold(len(frame.body))
+                self._serve(link, frame, frame.body, now)
+        except CallError as error:
+            switch.refuse(link, frame, error)
 
-    def _serve(
-        self,
-        via: int,
-        source: bytes,
-        id: int,
-        flags: int,
-        body: memoryview,
-        now: float,
-        frame: "Optional[Frame]" = None,
-    ) -> None:
+    def _serve(self, link: "Optional[Link]", first: Frame, body: memoryview, now: float) -> None:
         """Hand a whole call over to be served. A broken one is refused: its sender may be far below the link."""
-        head_end = 0
-        if len(body) >= CALL_HEAD.size:
-            left, head_size = CALL_HEAD.unpack_from(body)
-            head_end = CALL_HEAD.size + head_size
-        served = InCall(source, id, via, len(body), bool(flags & NO_REPLY))
-        if not 0 < head_end <= len(body) or not self.served.add(served):
-            link = self._switch.links.get(via)
-            if link is not None and frame is not None:
-                self._switch.grant(link, link.inbox.release(len(body)))
-                self._switch.refuse(link, frame, ProtocolError("", "", "the call is broken, or its id is in use"))
+        size = len(body)
+        left, head_size = CALL_HEAD.unpack_from(body) if size >= CALL_HEAD.size else (0, 0)
+        head_end = CALL_HEAD.size + head_size
+        no_reply = bool(first.flags & NO_REPLY)
+        served = InCall(first.source, first.id, LOCAL if link is None else link.id, size, no_reply)
+        if not 0 < head_size <= HEAD_SIZE_MAX or head_end > size or not self.served.add(served):
+            assert link is not None  # our own calls are whole
+            self._release(served)
+            self._switch.refuse(link, first, ProtocolError("", "", "the call is broken, or its id is in use"))
             return
         deadline = None if left == NO_DEADLINE else now + left / 1000.0
         head = bytes(body[CALL_HEAD.size : head_end])
-        self._switch.events.append(CallArrived(source, id, head, body[head_end:], deadline, served.no_reply))
+        self._switch.events.append(CallArrived(first.source, first.id, head, body[head_end:], deadline, no_reply))
 
     def take_cancel(self, link: Link, frame: Frame) -> None:
         """Take a CANCEL. It counts only from the context that called."""
-        self._switch.grant(link, link.inbox.drop([link.inbox.key(frame, Lane.CALL)]))
+        self._switch.grant(link, link.inbox.drop([(frame.source, frame.target, frame.id, Lane.CALL)]))
         served = self.served.end(frame.source, frame.id)
         if served is None:
             self._switch.drop_flow((frame.source, Lane.REPLY, frame.id))
             return
-        self._switch.grant(link, link.inbox.release(served.size))
+        self._release(served)
         self._switch.events.append(CallCancelled(frame.source, frame.id))
 
     # -- long bodies, and loss
@@ -381,14 +353,14 @@ class Calls:
         """Take a long CALL, REPLY or ERROR that is whole now."""
         first = body.first
         if first.kind == Kind.CALL:
-            self._serve(link.id, first.source, first.id, first.flags, memoryview(body.body), now, first)
+            self._serve(link, first, memoryview(body.body), now)
             return
-        self._switch.grant(link, link.inbox.release(body.total))
+        self._switch.grant(link, link.replies.release(body.total))
         call = self.made.get(first.id, first.source)
         if call is not None:
             self._answered(call, memoryview(body.body), first.kind)
 
-    def body_broken(self, link: Link, frame: Frame, error: CallError) -> None:
+    def body_broken(self, link: Link, frame: Frame, error: ProtocolError) -> None:
         """Give up a long body whose sender broke the rules."""
         if frame.lane == Lane.CALL:
             self._switch.send_error(link, error, frame.id, frame.target, frame.source, Lane.REPLY)
@@ -397,23 +369,12 @@ class Calls:
         if call is not None:
             self.cancel(call, error)
 
-    def lost(self, gone: bytes, reason: str) -> None:
-        """End what waits on the context at `gone` or below it."""
-        self._end_lost(self.made.lost(gone), "%s was lost: %s" % (address.text(gone), reason))
-        for served in self.served.lost(gone):
-            link = self._switch.links.get(served.link)
-            if link is not None:
-                self._switch.grant(link, link.inbox.release(served.size))
-            self._switch.events.append(CallCancelled(served.source, served.id))
-
-    def parent_lost(self, reason: str) -> None:
-        """End all that the link to the parent carried."""
-        self._end_lost(self.made.link_lost(PARENT), "the parent was lost: " + reason)
-        for served in self.served.link_lost(PARENT):
-            self._switch.events.append(CallCancelled(served.source, served.id))
-
-    def _end_lost(self, calls: "List[OutCall]", found: str) -> None:
-        for call in calls:
+    def lost(self, is_gone: "Callable[[bytes], bool]", found: str) -> None:
+        """End what waits on the contexts that are gone."""
+        for call in self.made.lost(is_gone):
             # Of a long body not all had left: the method can't have been started.
             unsent = self._switch.drop_flow((call.target, Lane.CALL, call.id)) is not None
             self._end(call, NotSent("", "", found) if unsent else ContextLost("", "", found))
+        for served in self.served.lost(is_gone):
+            self._release(served)
+            self._switch.events.append(CallCancelled(served.source, served.id))

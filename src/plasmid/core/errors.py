@@ -7,7 +7,7 @@ what that means, and the next step. No I/O here, and no import: this file is sen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Tuple, Type
+    from typing import Any, Dict, Optional, Tuple, Type
 
 
 class PlasmidError(Exception):
@@ -125,7 +125,9 @@ class RemoteError(PlasmidError):
     where they could travel. traceback: the far traceback as text.
     """
 
-    def __init__(self, type_name: str, text: str, traceback: str = "", where: str = "", args_sent: "Tuple[Any, ...]" = ()) -> None:
+    def __init__(
+        self, type_name: str, text: str, traceback: str = "", where: str = "", args_sent: "Tuple[Any, ...]" = ()
+    ) -> None:
         self.type_name = type_name
         self.text = text
         self.traceback = traceback

@@ -1,4 +1,4 @@
-"""What a node tells its runtime: one small class for each thing that has happened, taken from `node.events` in order."""
+"""What a node tells its runtime: a small class for each thing that has happened, taken from `node.events` in order."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

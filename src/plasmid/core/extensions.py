@@ -37,19 +37,19 @@ import sys
 
 from plasmid.core import errors
 from plasmid.core.errors import RemoteError, ValueDecodeError
+from plasmid.core.values import HANDLE_CONTEXT, HANDLE_SENDER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+    from typing import Any, Callable, List, Optional, Tuple, Union
 
-    Classes = Optional[Callable[[str], Optional[type]]]
-    Handles = Optional[Callable[[int, bytes], object]]
+    from plasmid.core.values import Classes, Handles
 
-BLOB, TUPLE, SET, FROZENSET, INT, COMPLEX, BYTEARRAY, MEMORYVIEW, DATETIME, DATE, TIME, TIMEDELTA = range(1, 13)
-DECIMAL, UUID, PATH, ENUM, DATACLASS, NAMEDTUPLE, EXCEPTION, HANDLE_CONTEXT, HANDLE_SENDER = range(13, 22)
+TUPLE, SET, FROZENSET, INT, COMPLEX, BYTEARRAY, MEMORYVIEW, DATETIME, DATE, TIME, TIMEDELTA = range(2, 13)
+DECIMAL, UUID, PATH, ENUM, DATACLASS, NAMEDTUPLE, EXCEPTION = range(13, 20)
 NESTED = (TUPLE, SET, FROZENSET, ENUM, DATACLASS, NAMEDTUPLE, EXCEPTION)  # their data is a packed list
 
-SCALAR_SIZE_MAX = 4096  # the data of a single int, Decimal, path ...: parsing them costs more than copying
+SCALAR_SIZE_MAX = 4096  # the data of a single int, Decimal, path ...: longer buffers are blobs, others cost too much
 HASH_CLASHES_MAX = 64  # items of one set that share another's hash: building a set takes the square of them
 
 PATHS = ("PurePosixPath", "PureWindowsPath", "PosixPath", "WindowsPath")
@@ -67,10 +67,6 @@ _CODES = {row[0]: code for code, row in _NUMBERS.items()}
 _ZONE = struct.Struct(">Bq")
 
 
-class Unsendable(ValueError):
-    """Something within a value can't travel: what was found. `values` makes an UnsendableValue with a path of it."""
-
-
 def weight(code: int, data: "Union[bytes, List[Any]]") -> int:
     """Return how many nodes an extension costs beside what its data holds, so that one node is <= 128 bytes."""
     if code == SET or code == FROZENSET:
@@ -84,10 +80,18 @@ def weight(code: int, data: "Union[bytes, List[Any]]") -> int:
 
 
 def export(value: "Any", kind: type, travels: "Callable[[Any], bool]") -> "Tuple[int, Union[bytes, List[Any]]]":
-    """Return the code and the data of a value that MessagePack has no type for, or raise Unsendable.
+    """Return the code and the data of a value that MessagePack has no type for, or raise ValueError.
 
+    Its text says what was found; `values` makes an UnsendableValue of it, with the path to the part.
     travels(argument) tells whether an argument of an exception can be sent.
     """
+    code, data = _export(value, kind, travels)
+    if type(data) is bytes and len(data) > SCALAR_SIZE_MAX:
+        raise ValueError("%s of %d bytes; the limit is %d" % (kind.__name__, len(data), SCALAR_SIZE_MAX))
+    return code, data
+
+
+def _export(value: "Any", kind: type, travels: "Callable[[Any], bool]") -> "Tuple[int, Union[bytes, List[Any]]]":
     if kind is tuple:
         return TUPLE, list(value)
     if kind is set or kind is frozenset:
@@ -96,7 +100,7 @@ def export(value: "Any", kind: type, travels: "Callable[[Any], bool]") -> "Tuple
         return BYTEARRAY if kind is bytearray else MEMORYVIEW, bytes(value)
     if kind is int:
         return INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
-    name = kind.__module__ + "." + kind.__qualname__
+    name = "%s.%s" % (kind.__module__, kind.__qualname__)
     if name in _CODES:
         code = _CODES[name]
         _, form, names = _NUMBERS[code]
@@ -112,13 +116,13 @@ def export(value: "Any", kind: type, travels: "Callable[[Any], bool]") -> "Tuple
 
 
 def _export_declared(value: "Any", kind: type, travels: "Callable[[Any], bool]") -> "Tuple[int, List[Any]]":
-    name = kind.__module__ + ":" + kind.__qualname__
+    name = "%s:%s" % (kind.__module__, kind.__qualname__)
     if isinstance(value, BaseException):
         return EXCEPTION, [name, text_of(value), arguments_of(value, travels)]
     enum = sys.modules.get("enum")
     if enum and isinstance(value, enum.Enum):
         if value.name not in kind.__members__:  # type: ignore[attr-defined]
-            raise Unsendable("a combination of %s; send its .value" % kind.__name__)
+            raise ValueError("a combination of %s; send its .value" % kind.__name__)
         return ENUM, [name, value.name]
     if "__dataclass_fields__" in kind.__dict__:
         import dataclasses
@@ -128,7 +132,7 @@ def _export_declared(value: "Any", kind: type, travels: "Callable[[Any], bool]")
         return NAMEDTUPLE, [name, list(value)]
     if hasattr(kind, "plasmid_handle"):
         return value.plasmid_handle()  # type: ignore[no-any-return]
-    raise Unsendable(kind.__name__)
+    raise ValueError(kind.__name__)
 
 
 def text_of(error: BaseException) -> str:
@@ -148,9 +152,8 @@ def arguments_of(error: BaseException, travels: "Callable[[Any], bool]") -> "Lis
     args = error.args  # type: Tuple[Any, ...]
     if isinstance(error, OSError) and len(args) == 2 and error.filename is not None:
         args += (error.filename,) if error.filename2 is None else (error.filename, None, error.filename2)
-    if len(args) == 1 and not travels(args[0]):
-        return [text_of(error)]
-    return [arg if travels(arg) else "<%.80s>" % type(arg).__name__ for arg in args[:64]]
+    sent = [arg if travels(arg) else "<%.80s>" % type(arg).__name__ for arg in args[:64]]
+    return [text_of(error)] if len(args) == 1 and sent[0] is not args[0] else sent
 
 
 def _export_zone(zone: "Any") -> bytes:
@@ -164,7 +167,7 @@ def _export_zone(zone: "Any") -> bytes:
         return _ZONE.pack(len(args) - 1, east) + "".join(args[1:]).encode()
     if type(zone).__module__.partition(".")[0] == "zoneinfo" and zone.key:
         return b"\2" + zone.key.encode()  # type: ignore[no-any-return]
-    raise Unsendable("tzinfo of type %s; use datetime.timezone or zoneinfo" % type(zone).__name__)
+    raise ValueError("tzinfo of type %s; use datetime.timezone or zoneinfo" % type(zone).__name__)
 
 
 # ---------------------------------------------------------------- data to objects
@@ -173,8 +176,7 @@ def _export_zone(zone: "Any") -> bytes:
 def build(code: int, data: "Any", classes: "Classes", handles: "Handles") -> "Any":
     """Return the object of an extension.
 
-    The data is hostile: whatever is wrong with it raises one of `values.REFUSALS`, be it from here or from
-    the class that is given it.
+    The data is hostile. What is wrong with it may raise anything, from here or from the class that is given it.
     """
     if code == TUPLE:
         return tuple(data)
@@ -188,14 +190,14 @@ def build(code: int, data: "Any", classes: "Classes", handles: "Handles") -> "An
         return items
     if code in (ENUM, DATACLASS, NAMEDTUPLE, EXCEPTION):
         return _build_declared(code, data, classes)
+    if len(data) > SCALAR_SIZE_MAX:
+        raise ValueDecodeError("extension %d of %d bytes; the limit is %d" % (code, len(data), SCALAR_SIZE_MAX))
+    if code == BYTEARRAY or code == MEMORYVIEW:
+        return bytearray(data) if code == BYTEARRAY else memoryview(data)
     if code == HANDLE_CONTEXT or code == HANDLE_SENDER:
         if handles is None:
             raise ValueDecodeError("a Context or a Sender, which has no meaning here")
         return handles(code, data)
-    if code == BYTEARRAY or code == MEMORYVIEW:
-        return bytearray(data) if code == BYTEARRAY else memoryview(data)
-    if len(data) > SCALAR_SIZE_MAX:
-        raise ValueDecodeError("extension %d of %d bytes; the limit is %d" % (code, len(data), SCALAR_SIZE_MAX))
     return _build_scalar(code, data)
 
 
@@ -246,9 +248,11 @@ def make_exception(name: str, args: "List[Any]", classes: "Classes") -> "Optiona
     if issubclass(kind, SyntaxError):
         args = args[:1]  # printing the rest of them takes positions in the source at their word
     try:
-        error = kind(*args)
-        if isinstance(error, UnicodeError) and len(args) > 1 and not 0 <= args[-3] <= args[-2] <= len(error.object):  # type: ignore[attr-defined]
+        error = kind(*args)  # type: Any
+        unicode = isinstance(error, (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError))
+        if unicode and not 0 <= error.start <= error.end <= len(error.object):
             return None  # str() of it reads beyond its object on some Python versions
+        str(error)  # what it was made of may be of types that only its text trips over
         return error if isinstance(error, Exception) else None
     except Exception:  # noqa: BLE001 - a user's class: whatever it raises, the error then arrives as RemoteError
         return None
@@ -263,13 +267,13 @@ def _build_declared(code: int, data: "Any", classes: "Classes") -> "Any":
         if type(data[1]) is not str or type(content) is not list:
             raise ValueDecodeError("an exception without a text and arguments")
         error = make_exception(name, content, classes)
-        return error or RemoteError(plain_name(name), data[1], args_sent=tuple(content))
+        return RemoteError(plain_name(name), data[1], args_sent=tuple(content)) if error is None else error
     kind = classes(name) if classes is not None else None  # type: Any
     if kind is None:
-        short = name.rpartition(":")[2]
+        shown = ascii(name[:200])[1:-1]
         raise ValueDecodeError(
-            "the class %.200r isn't declared here; call plasmid.declare(%.200s), or annotate the method with it"
-            % (plain_name(name), short)
+            "the class %s isn't declared here; call plasmid.declare(%s), or annotate the method with it"
+            % (plain_name(shown), shown.rpartition(":")[2])
         )
     if code == ENUM:
         import enum
@@ -285,7 +289,7 @@ def _build_declared(code: int, data: "Any", classes: "Classes") -> "Any":
             for field in names:
                 object.__setattr__(made, field, content[field])
             return made
-    elif issubclass(kind, tuple) and type(content) is list and len(content) == len(kind._fields):  # type: ignore[attr-defined]
+    elif issubclass(kind, tuple) and type(content) is list and len(content) == len(kind._fields):  # pyright: ignore
         return tuple.__new__(kind, content)
     raise ValueDecodeError("the class %.200r has another kind or other fields here" % plain_name(name))
 

@@ -15,8 +15,8 @@ receive. No I/O here.
 
 from struct import Struct
 
-from plasmid.core.errors import FrameError
-from plasmid.core.frames import CHUNK_SIZE, MORE, Frame, Kind, encode_head
+from plasmid.core.errors import Overloaded, ProtocolError
+from plasmid.core.frames import CHUNK_SIZE, LANE_MASK, MORE, Frame, Kind, Lane, encode_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,42 +39,41 @@ CREDIT_WINDOW = 4 * 1024 * 1024
 
 # What one link may make us hold: bodies being put together, and those that wait to be served.
 RECEIVE_QUOTA = 64 * 1024 * 1024
-ASSEMBLIES_MAX = 256
+ASSEMBLIES_MAX = 4096
+WAITING_MAX = 256  # each may have sent CREDIT_INITIAL before it had to wait
 
-# What may wait to be written to one link; half of it for what any one other link sends there.
+# What may wait to be written to one link of our own frames, and of what any one other link sends there.
 OUTBOX_SIZE_MAX = 64 * 1024 * 1024
+
+# Whose frames wait, beside the ids of links: our own, and those that the peer itself makes us say.
+OWN, REACTIONS = -1, -2
 
 
 class Outgoing:
-    """One long body on its way out. Its parts are never copied, so they must not change until it is `done`."""
+    """One long body on its way out. Its parts are never copied, so they must not change until it has been sent.
 
-    __slots__ = "kind", "flags", "id", "source", "target", "size", "sent", "credit", "dead", "queued", "_parts", "_at"
+    name: (target, lane, id). after: a frame that must not overtake the body, sent right behind it.
+    """
+
+    __slots__ = "name", "size", "sent", "credit", "queued", "after", "_head", "_parts", "_at"
 
     def __init__(
         self, kind: int, flags: int, id: int, source: bytes, target: bytes, parts: "Sequence[Buffer]", size: int
     ) -> None:
-        self.kind = kind
-        self.flags = flags
-        self.id = id
-        self.source = source
-        self.target = target
+        self.name = target, flags & LANE_MASK, id
         self.size = size
         self.sent = 0
-        self.credit = CREDIT_INITIAL
-        self.dead = False
+        self.credit = min(size, CREDIT_INITIAL)
         self.queued = False
+        self.after = b""
+        self._head = kind, flags, id, source, target
         self._parts = [memoryview(part) for part in parts]
         self._at = 0
 
     @property
-    def done(self) -> bool:
-        """Whether every byte has been handed to the link, or nobody wants it any more."""
-        return self.dead or self.sent == self.size
-
-    @property
     def ready(self) -> bool:
         """Whether credit allows a chunk now."""
-        return not self.done and self.sent < self.credit
+        return self.sent < self.credit
 
     def grant(self, credit: int) -> None:
         """Take a grant. A smaller one than before is an old one; one past the end says nothing more than the end."""
@@ -82,15 +81,20 @@ class Outgoing:
 
     def next_chunk(self) -> "List[Buffer]":
         """Return the buffers of the next frame. Only when `ready`."""
-        first = self.sent == 0
-        size = min(CHUNK_SIZE, self.size - self.sent, self.credit - self.sent)
+        kind, flags, id, source, target = self._head
+        announced = b""
+        if self.sent:
+            kind = Kind.DATA
+        else:
+            announced = U64.pack(self.size)
+        size = min(CHUNK_SIZE, self.credit - self.sent)
         buffers = self._take(size)
         self.sent += size
-        more = MORE if self.sent < self.size else 0
-        if first:
-            head = encode_head(self.kind, self.flags | more, self.id, self.source, self.target, size + U64.size)
-            return [head + U64.pack(self.size)] + buffers
-        return [encode_head(Kind.DATA, self.flags | more, self.id, self.source, self.target, size)] + buffers
+        if self.sent < self.size:
+            flags |= MORE
+        elif self.after:
+            buffers.append(self.after)
+        return [encode_head(kind, flags, id, source, target, len(announced) + size) + announced] + buffers
 
     def _take(self, size: int) -> "List[Buffer]":
         """Return the next `size` bytes as slices of the parts."""
@@ -107,119 +111,128 @@ class Outgoing:
         return taken
 
 
-class _Relayed:
-    """The frames of one long body that is passed on: they take turns with other flows, as if it began here."""
-
-    __slots__ = "frames", "key"
-
-    def __init__(self, key: "FlowKey") -> None:
-        self.key = key
-        self.frames = deque()  # type: Deque[Tuple[bytes, int]]
-
-
 class Outbox:
     """What waits to be written to one link, in a fair order.
 
-    Urgent frames first; then each flow in turn gives one frame. Frames of one flow keep their order, and so do all
-    single frames among themselves.
+    Urgent frames first; then each origin in turn gives one frame, of each of its flows in turn. So a link that floods
+    another delays only itself. Frames of one flow keep their order, and so do all single frames of one origin.
+
+    shares: bytes of whole frames held, by origin: OWN, REACTIONS or the link they came by. flows_size: bytes of our
+    own long bodies that haven't been handed out whole; those are their callers' memory. finished: those that have.
     """
 
     def __init__(self) -> None:
-        self.size = 0  # bytes of whole frames held; bodies in Outgoing belong to their callers
         self.shares = {}  # type: Dict[int, int]
-        self.finished = []  # type: List[Outgoing]  # those that have been handed out whole
+        self.flows_size = 0
+        self.finished = []  # type: List[Outgoing]
         self._urgent = deque()  # type: Deque[bytes]
-        self._ring = deque()  # type: Deque[Union[bytes, Tuple[bytes, int], Outgoing, _Relayed]]
-        self._relayed = {}  # type: Dict[FlowKey, _Relayed]
+        self._turns = deque()  # type: Deque[int]
+        self._rings = {}  # type: Dict[int, Deque[Union[bytes, Outgoing, FlowKey]]]
+        self._relayed = {}  # type: Dict[FlowKey, Deque[bytes]]
 
     def __bool__(self) -> bool:
-        return bool(self._ring or self._urgent)
+        return bool(self._turns or self._urgent)
 
-    def push(self, frame: bytes) -> None:
-        """Queue one whole frame of our own."""
-        self.size += len(frame)
-        self._ring.append(frame)
+    def push(self, frame: bytes, origin: int = OWN) -> None:
+        """Queue one whole frame made here."""
+        self._count(frame, origin)
+        self._queue(frame, origin)
 
     def push_urgent(self, frame: bytes) -> None:
         """Queue a small frame ahead of all others."""
-        self.size += len(frame)
+        self._count(frame, REACTIONS)
         self._urgent.append(frame)
 
     def push_flow(self, flow: Outgoing) -> None:
         """Queue a long body, or queue it again when it has got credit."""
         if flow.ready and not flow.queued:
             flow.queued = True
-            self._ring.append(flow)
+            self._queue(flow, OWN)
 
     def relay(self, frame: Frame, origin: int) -> bool:
         """Queue a frame that came by link `origin`. False, and nothing is queued, where its share is used up."""
-        size = len(frame.raw)
-        share = self.shares.get(origin, 0) + size
-        # Requests stop at the limit. What ends a request may use as much again, so that a full queue of requests
-        # can't make their answers vanish; beyond that the link's owner isn't reading, and the caller cuts it.
-        limit = OUTBOX_SIZE_MAX // 2 if frame.kind in (Kind.CALL, Kind.PUT) else OUTBOX_SIZE_MAX
-        if share > limit:
+        # Requests stop at half, so that a full queue of them can't make answers vanish.
+        size_max = OUTBOX_SIZE_MAX // 2 if frame.kind == Kind.CALL else OUTBOX_SIZE_MAX
+        if self.shares.get(origin, 0) + len(frame.raw) > size_max:
             return False
-        self.shares[origin] = share
-        self.size += size
-        if frame.kind != Kind.DATA and not frame.flags & MORE:
-            self._ring.append((frame.raw, origin))
-            return True
-        key = (frame.source, frame.target, frame.id, frame.lane)
-        flow = self._relayed.get(key)
-        if flow is None:
-            flow = self._relayed[key] = _Relayed(key)
-            self._ring.append(flow)
-        flow.frames.append((frame.raw, origin))
+        key = frame.source, frame.target, frame.id, frame.lane
+        frames = self._relayed.get(key)
+        if frames is None:
+            frames = self._relayed[key] = deque()
+            self._queue(key, origin)
+        frames.append(frame.raw)
+        self._count(frame.raw, origin)
         return True
+
+    def push_last(self, gone: bytes, frame: bytes, origin: int) -> None:
+        """Queue a frame behind all that came from `gone` or below it: none of that may be overtaken."""
+        all_of_it = deque()  # type: Deque[bytes]
+        for key, frames in self._relayed.items():
+            if key[0].startswith(gone):
+                # These flows are one from now on, lest what follows in one of them comes first.
+                all_of_it += frames
+                frames.clear()
+                self._relayed[key] = all_of_it
+        key = gone, b"", 0, 0
+        if key not in self._relayed:
+            self._relayed[key] = all_of_it
+            self._queue(key, origin)
+        all_of_it.append(frame)
+        self._count(frame, origin)
 
     def next_buffers(self, size_max: int) -> "List[Buffer]":
         """Return buffers to write in this order, about `size_max` bytes of them, [] when nothing may be sent."""
         buffers = []  # type: List[Buffer]
         size = 0
-        while size < size_max and len(buffers) < 64:
-            frame = self._next_frame()
-            if not frame:
-                break
-            for buffer in frame:
+        while size < size_max and len(buffers) < 64 and (self._turns or self._urgent):
+            for buffer in self._next_frame():
                 size += len(buffer)
-            buffers += frame
+                buffers.append(buffer)
         return buffers
 
     def _next_frame(self) -> "List[Buffer]":
+        """Return the buffers of one frame; [] for a turn that has become void."""
         if self._urgent:
-            urgent = self._urgent.popleft()
-            self.size -= len(urgent)
-            return [urgent]
-        while self._ring:
-            entry = self._ring.popleft()
-            if isinstance(entry, bytes):
-                self.size -= len(entry)
-                return [entry]
-            if isinstance(entry, tuple):
-                return [self._release(entry)]
-            if isinstance(entry, Outgoing):
-                entry.queued = False
-                if entry.ready:
-                    chunk = entry.next_chunk()
-                    if entry.done:
-                        self.finished.append(entry)
-                    else:
-                        self.push_flow(entry)
-                    return chunk
+            return [self._release(self._urgent.popleft(), REACTIONS)]
+        origin = self._turns.popleft()
+        ring = self._rings[origin]
+        entry = ring.popleft()
+        frame = []  # type: List[Buffer]
+        if isinstance(entry, bytes):
+            frame = [self._release(entry, origin)]
+        elif isinstance(entry, Outgoing):
+            entry.queued = False
+            if entry.ready:
+                frame = entry.next_chunk()
+                if entry.sent == entry.size:
+                    self.finished.append(entry)
+                self.push_flow(entry)
+        else:
+            frames = self._relayed[entry]
+            if frames:
+                frame = [self._release(frames.popleft(), origin)]
+            if frames:
+                ring.append(entry)
             else:
-                raw = self._release(entry.frames.popleft())
-                if entry.frames:
-                    self._ring.append(entry)
-                else:
-                    del self._relayed[entry.key]
-                return [raw]
-        return []
+                del self._relayed[entry]
+        if ring:
+            self._turns.append(origin)
+        else:
+            del self._rings[origin]
+        return frame
 
-    def _release(self, entry: "Tuple[bytes, int]") -> bytes:
-        """Take a relayed frame off the books."""
-        raw, origin = entry
-        self.size -= len(raw)
+    def _queue(self, entry: "Union[bytes, Outgoing, FlowKey]", origin: int) -> None:
+        ring = self._rings.get(origin)
+        if ring is None:
+            ring = self._rings[origin] = deque()
+            self._turns.append(origin)
+        ring.append(entry)
+
+    def _count(self, raw: bytes, origin: int) -> None:
+        self.shares[origin] = self.shares.get(origin, 0) + len(raw)
+
+    def _release(self, raw: bytes, origin: int) -> bytes:
+        """Take a frame off the books."""
         left = self.shares[origin] - len(raw)
         if left:
             self.shares[origin] = left
@@ -231,25 +244,23 @@ class Outbox:
 class Assembly:
     """One long body on its way in, with the first frame's facts."""
 
-    __slots__ = "first", "body", "received", "granted", "total"
+    __slots__ = "first", "body", "granted", "total"
 
     def __init__(self, first: Frame, total: int) -> None:
         self.first = first
         self.total = total
-        # Zeroed pages cost nothing until they're written, so a large announcement alone takes no memory.
-        self.body = bytearray(total)
-        self.received = 0
+        # It grows as bytes arrive: room for what was only announced would be a peer's way to take our memory.
+        self.body = bytearray()
         self.granted = min(total, CREDIT_INITIAL)
 
     def add(self, data: memoryview, more: bool) -> bool:
-        """Add a piece; return whether the body is whole. FrameError if it breaks what was announced or granted."""
-        end = self.received + len(data)
+        """Add a piece; return whether the body is whole. ProtocolError if it breaks what was announced or granted."""
+        end = len(self.body) + len(data)
         if end > self.granted:
-            raise FrameError("a body went %d bytes beyond its credit of %d" % (end - self.granted, self.granted))
+            raise _broken("a body went %d bytes beyond its credit of %d" % (end - self.granted, self.granted))
         if more != (end < self.total) or not data:
-            raise FrameError("a body of %d bytes ended, or went on, at %d" % (self.total, end))
-        self.body[self.received : end] = data
-        self.received = end
+            raise _broken("a body of %d bytes ended, or went on, at %d" % (self.total, end))
+        self.body += data
         return not more
 
 
@@ -265,67 +276,54 @@ class Inbox:
         self.assemblies = {}  # type: Dict[FlowKey, Assembly]
         self._waiting = deque()  # type: Deque[Assembly]
 
-    @staticmethod
-    def key(frame: Frame, lane: int) -> "FlowKey":
-        """Return what names the flow that `frame` is part of."""
-        return frame.source, frame.target, frame.id, lane
-
-    def hold(self, size: int) -> bool:
-        """Enter `size` bytes of a short body in the books until release(); False if there is no room."""
+    def hold(self, size: int) -> None:
+        """Enter `size` bytes of a short body in the books until release(); Overloaded if there is no room."""
         if self.held + size > self.quota:
-            return False
+            raise Overloaded("", "", "what came from that side already fills %d bytes here" % self.held)
         self.held += size
-        return True
 
     def open(self, frame: Frame, lane: int, size_max: int) -> "List[Assembly]":
         """Begin a body with its first frame; return whom to send a CREDIT.
 
-        Raises FrameError if it can't be: too large, too many at once, or broken.
+        Raises ProtocolError if it is too large or broken, Overloaded if there are too many. Answers are never too
+        many: there is one for each call that this context made.
         """
-        key = self.key(frame, lane)
+        key = frame.source, frame.target, frame.id, lane
         body = frame.body
-        if len(body) <= U64.size:
-            raise FrameError("a first frame without a body's size or its beginning")
-        total = U64.unpack_from(body)[0]
+        total = U64.unpack_from(body)[0] if len(body) >= U64.size else 0
         if total > size_max:
-            raise FrameError("a body of %d bytes was announced; the limit is %d" % (total, size_max))
-        if key in self.assemblies or len(self.assemblies) >= ASSEMBLIES_MAX:
-            raise FrameError("more than %d long bodies at once, or one begun twice" % ASSEMBLIES_MAX)
+            raise _broken("a body of %d bytes was announced; the limit is %d" % (total, size_max))
+        if key in self.assemblies:
+            raise _broken("a long body was begun twice")
         assembly = Assembly(frame, total)
         assembly.add(body[U64.size :], True)
-        self.assemblies[key] = assembly
-        if self._waiting or (self.held and self.held + total > self.quota):
+        if lane != Lane.REPLY and (len(self.assemblies) >= ASSEMBLIES_MAX or len(self._waiting) >= WAITING_MAX):
+            raise Overloaded("", "", "%d long bodies from that side are on their way here" % len(self.assemblies))
+        # One that is within the credit it has anyway can't be made to wait.
+        if total <= CREDIT_INITIAL and lane != Lane.REPLY:
+            self.hold(total)
+        elif total <= CREDIT_INITIAL or (not self._waiting and self._fits(total)):
+            self.held += total
+        else:
             self._waiting.append(assembly)
-            return []
-        self.held += total
-        return self._extend(assembly)
+        self.assemblies[key] = assembly
+        return self.extend(assembly)
 
-    def data(self, frame: Frame) -> "Tuple[Optional[Assembly], List[Assembly]]":
-        """Add a DATA frame; return (the body if it is whole now, whom to send a CREDIT).
+    def data(self, frame: Frame) -> "Optional[Assembly]":
+        """Add a DATA frame; return the body it is part of, None if it has been refused or dropped meanwhile.
 
-        Pieces of a body we don't know are passed over: it was refused, or dropped, while they were on their way.
-        A whole one stays on the books until release(). Raises FrameError, and forgets the body, if the piece breaks
-        what was announced.
+        A whole one leaves the assemblies and stays on the books until release(). Raises ProtocolError if the piece
+        breaks what was announced; drop() the body then.
         """
-        key = self.key(frame, frame.lane)
+        key = frame.source, frame.target, frame.id, frame.lane
         assembly = self.assemblies.get(key)
-        if assembly is None:
-            return None, []
-        try:
-            whole = assembly.add(frame.body, bool(frame.flags & MORE))
-        except FrameError:
-            self.drop([key])
-            raise
-        if whole:
+        if assembly is not None and assembly.add(frame.body, bool(frame.flags & MORE)):
             del self.assemblies[key]
-            if assembly in self._waiting:
-                self._waiting.remove(assembly)
-                self.held += assembly.total
-            return assembly, []
-        return None, self._extend(assembly)
+        return assembly
 
     def drop(self, keys: "Iterable[FlowKey]") -> "List[Assembly]":
         """Forget these bodies; return whom to send a CREDIT, now that there is room."""
+        size = 0
         for key in keys:
             assembly = self.assemblies.pop(key, None)
             if assembly is None:
@@ -333,24 +331,33 @@ class Inbox:
             if assembly in self._waiting:
                 self._waiting.remove(assembly)
             else:
-                self.held -= assembly.total
-        return self.release(0)
+                size += assembly.total
+        return self.release(size)
 
     def release(self, size: int) -> "List[Assembly]":
         """Take `size` held bytes off the books; return whom to send a CREDIT, now that there is room."""
         self.held -= size
         extended = []  # type: List[Assembly]
-        while self._waiting and (not self.held or self.held + self._waiting[0].total <= self.quota):
+        while self._waiting and self._fits(self._waiting[0].total):
             assembly = self._waiting.popleft()
             self.held += assembly.total
-            extended += self._extend(assembly)
+            extended += self.extend(assembly)
         return extended
 
-    @staticmethod
-    def _extend(assembly: Assembly) -> "List[Assembly]":
-        """Grant more once half the window is used up."""
-        ahead = assembly.granted - assembly.received
-        if assembly.granted == assembly.total or ahead > CREDIT_WINDOW // 2:
+    def extend(self, assembly: Assembly) -> "List[Assembly]":
+        """Grant a body more once half its window is used up; return it if a CREDIT must be sent."""
+        received = len(assembly.body)
+        if assembly.granted == assembly.total or assembly.granted - received > CREDIT_WINDOW // 2:
             return []
-        assembly.granted = min(assembly.total, assembly.received + CREDIT_WINDOW)
+        if self._waiting and assembly in self._waiting:
+            return []
+        assembly.granted = min(assembly.total, received + CREDIT_WINDOW)
         return [assembly]
+
+    def _fits(self, total: int) -> bool:
+        # No body counts for more than half of the room, or a long one would wait until everything else has gone.
+        return self.held + min(total, self.quota // 2) <= self.quota
+
+
+def _broken(found: str) -> ProtocolError:
+    return ProtocolError("", "", found)

@@ -35,6 +35,8 @@ CHUNK_SIZE = 64 * 1024
 # What a receiver accepts. Above CHUNK_SIZE, so that a later version may send larger chunks to this one.
 FRAME_BODY_SIZE_MAX = 256 * 1024
 
+REASON_SIZE_MAX = 1024
+
 
 class Kind:
     """What a frame is. Below ROUTED_MIN it concerns the link alone and is never passed on."""
@@ -75,12 +77,17 @@ FLAGS_MASK = LANE_MASK | MORE | NO_REPLY
 
 def encode(kind: int, flags: int, id: int, source: bytes, target: bytes, body: bytes = b"") -> bytes:
     """Return a whole frame."""
-    return HEADER.pack(len(body), kind, flags, len(source), len(target), id) + source + target + body
+    return encode_head(kind, flags, id, source, target, len(body)) + body
 
 
 def encode_head(kind: int, flags: int, id: int, source: bytes, target: bytes, body_size: int) -> bytes:
     """Return a frame less its body, of which `body_size` bytes must follow."""
     return HEADER.pack(body_size, kind, flags, len(source), len(target), id) + source + target
+
+
+def encode_reason(kind: int, source: bytes, target: bytes, reason: str) -> bytes:
+    """Return a whole GOODBYE or LOST, its reason cut to REASON_SIZE_MAX."""
+    return encode(kind, 0, 0, source, target, reason.encode("utf-8", "replace")[:REASON_SIZE_MAX])
 
 
 class Frame:
@@ -109,6 +116,11 @@ class Frame:
         """The body, not copied."""
         return memoryview(self.raw)[self.body_start :]
 
+    @property
+    def reason(self) -> str:
+        """The body of a GOODBYE or LOST."""
+        return bytes(self.body[:REASON_SIZE_MAX]).decode("utf-8", "replace")
+
 
 class FrameDecoder:
     """Cut a byte stream into frames, accepting only sources within `peer`.
@@ -121,10 +133,8 @@ class FrameDecoder:
     def __init__(self, peer: bytes, body_size_max: int = FRAME_BODY_SIZE_MAX) -> None:
         self.peer = peer
         self.body_size_max = body_size_max
-        self.unfinished = False
         self._buffer = b""
         self._position = 0
-        self._error = None  # type: Optional[FrameError]
 
     def feed(self, data: bytes) -> None:
         """Take bytes in."""
@@ -136,61 +146,44 @@ class FrameDecoder:
     def next_frame(self) -> "Optional[Frame]":
         """Return the oldest finished frame, or None if more bytes are needed.
 
-        Raises FrameError on anything the header can't say, and again on every later call.
+        Raises FrameError on anything the header can't say, and again on every later call: the bad header is never
+        removed from the buffer.
         """
-        if self._error is not None:
-            raise self._error
         start = self._position
         have = len(self._buffer) - start
-        self.unfinished = have > 0
         if have < HEADER_SIZE:
             return None
         body_size, kind, flags, source_size, target_size, id = HEADER.unpack_from(self._buffer, start)
 
         # Judge the header alone. Waiting for the body first would let a peer fill our memory with a frame that
         # we're going to refuse.
-        source_end = start + HEADER_SIZE + source_size
-        body_start = source_end + target_size
+        if kind not in KINDS:
+            raise FrameError("kind %d is unknown" % kind)
+        if flags & ~FLAGS_MASK:
+            raise FrameError("flags 0x%02x are unknown" % flags)
+        if body_size > self.body_size_max:
+            raise FrameError("a body of %d bytes was announced; the limit is %d" % (body_size, self.body_size_max))
         if (
-            kind not in KINDS
-            or flags & ~FLAGS_MASK
-            or body_size > self.body_size_max
-            or (source_size | target_size) & (address.STEP_SIZE - 1)
+            (source_size | target_size) % address.STEP_SIZE
             or source_size > address.ADDRESS_SIZE_MAX
             or target_size > address.ADDRESS_SIZE_MAX
         ):
-            return self._refuse(kind, flags, body_size, source_size, target_size)
-        if len(self._buffer) < source_end:
+            raise FrameError(
+                "addresses of %d and %d bytes; the limit is %d, in steps of %d"
+                % (source_size, target_size, address.ADDRESS_SIZE_MAX, address.STEP_SIZE)
+            )
+        body_start = HEADER_SIZE + source_size + target_size
+        if have < body_start:
             return None
-        source = self._buffer[start + HEADER_SIZE : source_end]
+        target_start = start + HEADER_SIZE + source_size
+        source = self._buffer[start + HEADER_SIZE : target_start]
         if not source.startswith(self.peer):
-            self._error = FrameError(
+            raise FrameError(
                 "the peer at %s sent a frame in the name of %s; it may speak only for itself and those below it"
                 % (address.text(self.peer), address.text(source))
             )
-            raise self._error
-        end = body_start + body_size
-        if len(self._buffer) < end:
+        if have < body_start + body_size:
             return None
-        self._position = end
+        self._position = end = start + body_start + body_size
         raw = self._buffer[start:end]
-        target = self._buffer[source_end:body_start]
-        return Frame(kind, flags, id, source, target, raw, body_start - start)
-
-    def _refuse(self, kind: int, flags: int, body_size: int, source_size: int, target_size: int) -> "Optional[Frame]":
-        """Say which field of the header is wrong."""
-        if kind not in KINDS:
-            found = "kind %d is unknown" % kind
-        elif flags & ~FLAGS_MASK:
-            found = "flags 0x%02x are unknown" % flags
-        elif body_size > self.body_size_max:
-            found = "a body of %d bytes was announced; the limit is %d" % (body_size, self.body_size_max)
-        else:
-            found = "addresses of %d and %d bytes; the limit is %d, in steps of %d" % (
-                source_size,
-                target_size,
-                address.ADDRESS_SIZE_MAX,
-                address.STEP_SIZE,
-            )
-        self._error = FrameError(found)
-        raise self._error
+        return Frame(kind, flags, id, source, self._buffer[target_start : start + body_start], raw, body_start)

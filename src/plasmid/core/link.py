@@ -19,7 +19,7 @@ long. No I/O and no clock here.
 from plasmid.core import values
 from plasmid.core.errors import FrameError
 from plasmid.core.flow import Inbox, Outbox
-from plasmid.core.frames import PROTOCOL_VERSION, ROUTED_MIN, Frame, FrameDecoder, Kind, encode
+from plasmid.core.frames import PROTOCOL_VERSION, ROUTED_MIN, Frame, FrameDecoder, Kind, encode, encode_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ class Link:
     """One end of a link. Owned by its Node.
 
     id: 0 for the link to the parent, else the child's number. own: this context's address. peer: what every source
-    that comes in must lie within. hello: what the peer said of itself, once it has.
+    that comes in must lie within. hello: what the peer said of itself, once it has. replies: the long answers to our
+    calls, on books of their own: they must not wait for calls that are served here, for those may wait for them.
     """
 
     def __init__(self, id: int, own: bytes, peer: bytes, now: float) -> None:
@@ -72,6 +73,7 @@ class Link:
         self.decoder = FrameDecoder(peer)
         self.outbox = Outbox()
         self.inbox = Inbox()
+        self.replies = Inbox()
         self.hello = None  # type: Optional[Dict[str, Any]]
         self.talkers = set()  # type: Set[int]  # links that exchanged frames with this one: they hear of its loss
         self.farewell = ""
@@ -80,16 +82,15 @@ class Link:
         self._write_blocked = False
 
     def say_hello(self, facts: "Dict[str, Any]") -> None:
-        """Queue our hello."""
+        """Queue our hello, ahead of whatever may become urgent before it is sent."""
         body = values.pack(dict(facts, versions=[PROTOCOL_VERSION]))
-        self.outbox.push(encode(Kind.HELLO, 0, 0, self.own, b"", body))
+        self.outbox.push_urgent(encode(Kind.HELLO, 0, 0, self.own, b"", body))
 
     def say_goodbye(self, reason: str) -> None:
         """Queue our goodbye, after all that waits to be sent."""
         if self.state not in (LinkState.LEAVING, LinkState.CLOSED):
             self.state = LinkState.LEAVING
-            body = reason.encode("utf-8", "replace")[:1024]
-            self.outbox.push(encode(Kind.GOODBYE, 0, 0, self.own, b"", body))
+            self.outbox.push(encode_reason(Kind.GOODBYE, self.own, b"", reason))
 
     def take(self, frame: Frame, now: float) -> None:
         """Take note of a frame that came in, and act on those that concern the link alone.
@@ -109,7 +110,7 @@ class Link:
         elif kind == Kind.PING:
             self.outbox.push_urgent(encode(Kind.PONG, 0, frame.id, self.own, b""))
         elif kind == Kind.GOODBYE:
-            self.farewell = bytes(frame.body[:1024]).decode("utf-8", "replace")
+            self.farewell = frame.reason
         self.state = state
 
     def _take_hello(self, frame: Frame) -> None:
@@ -119,7 +120,7 @@ class Link:
             raise FrameError("a hello that is no value: %s" % error) from None
         versions = hello.get("versions") if isinstance(hello, dict) else None
         if not isinstance(versions, list) or PROTOCOL_VERSION not in versions:
-            raise FrameError("the peer speaks protocol versions %.60r, this end speaks %d" % (versions, PROTOCOL_VERSION))
+            raise FrameError("the peer speaks protocol versions %.60r, this end %d" % (versions, PROTOCOL_VERSION))
         self.hello = hello
 
     def wrote(self, now: float, some: bool, blocked: bool) -> None:

@@ -12,13 +12,14 @@ A broken header ends the link. A body that breaks the rules is refused to its se
 sender may be far below it, and its neighbours there have done no wrong. No I/O, clock or randomness.
 """
 
+from plasmid.core import address as addresses
 from plasmid.core.calls import Calls
 from plasmid.core.errors import FrameError, Overloaded, ProtocolError
 from plasmid.core.events import ContextGone, StreamChanged
-from plasmid.core.flow import U64
-from plasmid.core.frames import CHUNK_SIZE, LANE_MASK, ROUTED_MIN, Frame, Kind, Lane
+from plasmid.core.flow import REACTIONS, U64
+from plasmid.core.frames import CHUNK_SIZE, ROUTED_MIN, Frame, Kind, Lane
 from plasmid.core.link import Link, LinkState
-from plasmid.core.switch import PARENT, Switch
+from plasmid.core.switch import PARENT, REACTIONS_SIZE_MAX, Switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class Node:
         decoder = link.decoder
         decoder.feed(data)
         try:
-            # A frame may end the link: its own goodbye, or by an answer that the link itself won't read.
+            if id != PARENT and link.outbox.shares.get(REACTIONS, 0) > REACTIONS_SIZE_MAX:
+                raise FrameError("it asks and reads no answers")
             while link.state is not LinkState.CLOSED:
                 frame = decoder.next_frame()
                 if frame is None:
@@ -92,12 +94,11 @@ class Node:
         outbox = link.outbox
         buffers = outbox.next_buffers(size_max)
         while outbox.finished:
-            flow = outbox.finished.pop()
-            lane = flow.flags & LANE_MASK
-            self.switch.outgoing.pop((flow.target, lane, flow.id), None)
+            target, lane, number = name = outbox.finished.pop().name
+            self.switch.drop_flow(name)
             if lane == Lane.ITEM:
                 # Values that had to wait for this long one may follow.
-                self.events.append(StreamChanged(flow.target, flow.id, ""))
+                self.events.append(StreamChanged(target, number, ""))
         return buffers
 
     def wrote(self, id: int, now: float, some: bool, blocked: bool) -> None:
@@ -118,13 +119,10 @@ class Node:
         link = self.switch.remove_link(id, reason)
         if link is None:
             return
-        if id != PARENT:
+        if id == PARENT:
+            self._lost(lambda where: not where.startswith(self.address), "the parent was lost: " + reason)
+        else:
             self._context_lost(link, link.peer, reason)
-            return
-        own = self.address
-        self.calls.parent_lost(reason)
-        if self.streams is not None:
-            self.streams.lost(lambda where: not where.startswith(own), reason)
 
     def deadline(self) -> "Optional[float]":
         """Return when expire() must be called next, None for never."""
@@ -155,14 +153,17 @@ class Node:
             return
         link.take(frame, now)
         if kind == Kind.LOST:
-            # Those above us can't be told of here: the link to them tells by itself.
-            if not self.address.startswith(frame.source):
-                reason = bytes(frame.body[:1024]).decode("utf-8", "replace")
-                self._context_lost(link, frame.source, reason)
+            gone = frame.source
+            if not self.address.startswith(gone):
+                self._context_lost(link, gone, frame.reason)
+            elif frame.target != self.address:
+                self.switch.forward(link, frame)
+            else:
+                # One above us, where we are still: too much was sent between the two of us alone.
+                found = "%s was lost: %s" % (addresses.text(gone), frame.reason)
+                self._lost(lambda where: where == gone, found)
         elif frame.target != self.address:
-            stuck = self.switch.forward(link, frame)
-            if stuck is not None:
-                self.link_closed(stuck.id, "it read nothing while %d bytes waited" % stuck.outbox.size, now)
+            self.switch.forward(link, frame)
         elif kind == Kind.CALL:
             self.calls.take_call(link, frame, now)
         elif kind == Kind.REPLY or (kind == Kind.ERROR and frame.lane != Lane.STREAM):
@@ -181,24 +182,31 @@ class Node:
 
     def _take_data(self, link: Link, frame: Frame, now: float) -> None:
         part = self.streams if frame.lane == Lane.ITEM and self.streams is not None else self.calls
+        inbox = link.replies if frame.lane == Lane.REPLY else link.inbox
         try:
-            whole, extended = link.inbox.data(frame)
-        except FrameError as error:
-            part.body_broken(link, frame, ProtocolError("", "", error.found))
+            body = inbox.data(frame)
+        except ProtocolError as error:
+            self.switch.grant(link, inbox.drop([(frame.source, frame.target, frame.id, frame.lane)]))
+            part.body_broken(link, frame, error)
             return
-        self.switch.grant(link, extended)
-        if whole is not None:
-            part.take_whole(link, whole, now)
+        if body is None:
+            return
+        if len(body.body) == body.total:
+            part.take_whole(link, body, now)
+        else:
+            self.switch.grant(link, inbox.extend(body))
 
     def _context_lost(self, via: Link, gone: bytes, reason: str) -> None:
         """End here what waits on the context at `gone` or below it, and tell those who spoke with it."""
         self.events.append(ContextGone(gone, reason))
-        self.calls.lost(gone, reason)
-        if self.streams is not None:
-            self.streams.lost(lambda where: where.startswith(gone), reason)
-        self.switch.drop_flows(lambda name, way: name[0].startswith(gone))
-        for link in self.links.values():
-            dropped = [key for key in link.inbox.assemblies if key[0].startswith(gone)]
-            if dropped:
-                self.switch.grant(link, link.inbox.drop(dropped))
+        self._lost(lambda where: where.startswith(gone), "%s was lost: %s" % (addresses.text(gone), reason))
         self.switch.tell_lost(via, gone, reason)
+
+    def _lost(self, is_gone: "Callable[[bytes], bool]", found: str) -> None:
+        self.calls.lost(is_gone, found)
+        if self.streams is not None:
+            self.streams.lost(is_gone, found)
+        self.switch.drop_flows(is_gone)
+        for link in self.links.values():
+            for inbox in link.inbox, link.replies:
+                self.switch.grant(link, inbox.drop([key for key in inbox.assemblies if is_gone(key[0])]))

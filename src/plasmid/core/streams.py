@@ -8,14 +8,23 @@
 
 One stream is all that one context puts to one receiver; it arrives in order. Its bodies are counted whole. One too
 large for the window may be put when all before it has been taken, and then crosses as any long body does. A
-receiver admits whoever shows its token, which only its Sender carries. No I/O here.
+receiver admits whoever shows its token, which only its Sender carries. A stream of which something had to be refused
+is broken for good, at both ends: what follows would leave a gap.
+
+    state   PUT      CLOSE   refused  LOST
+    OPEN    OPEN     CLOSED  BROKEN   forgotten, and told of
+    CLOSED  OPEN     CLOSED  BROKEN   forgotten
+    BROKEN  refused  BROKEN  BROKEN   forgotten
+
+Every change of state is told to the receiver's owner, but for one to OPEN. CLOSED opens again, since a context may
+hold several Senders and close each. No I/O here.
 """
 
 from plasmid.core import values
-from plasmid.core.errors import CallError, FrameError, Overloaded, ProtocolError
+from plasmid.core.errors import CallError, Overloaded, ProtocolError
 from plasmid.core.events import ItemArrived, SourceClosed, StreamChanged
 from plasmid.core.flow import U64, Assembly
-from plasmid.core.frames import CHUNK_SIZE, MORE, Frame, Kind, Lane
+from plasmid.core.frames import CHUNK_SIZE, MORE, Frame, Kind, Lane, encode
 from plasmid.core.link import Link
 from plasmid.core.switch import LOCAL, Switch
 
@@ -34,6 +43,8 @@ _HALF = STREAM_WINDOW // 2
 # How many contexts may put to one receiver.
 SOURCES_MAX = 4096
 ITEM_SIZE_MAX = 1 << 30
+# Of an ERROR that ends a stream, only as much is decoded as one of the protocol's own takes.
+ERROR_LIMITS = values.Limits(4096, 64, 4)
 
 
 def admits(position: int, granted: int, size: int) -> bool:
@@ -55,13 +66,22 @@ class StreamOut:
         self.granted = STREAM_WINDOW
 
 
+class StreamState:
+    """Where a stream that comes in is in its life."""
+
+    OPEN = "open"  # values may come
+    CLOSED = "closed"  # its sender was closed in order
+    BROKEN = "broken"  # a part of it was refused
+
+
 class StreamIn:
     """What one context has put to a receiver of ours. `link` is the one it came by, which answers for its memory."""
 
-    __slots__ = "link", "received", "taken", "granted"
+    __slots__ = "link", "state", "received", "taken", "granted"
 
     def __init__(self, link: int) -> None:
         self.link = link
+        self.state = StreamState.OPEN
         self.received = 0
         self.taken = 0
         self.granted = STREAM_WINDOW
@@ -117,29 +137,37 @@ class Streams:
         body = [token]  # type: List[Buffer]
         body += parts
         if link is None:
-            self._item(LOCAL, target, number, memoryview(b"".join(body)))
+            self._put_here(target, number, token, b"".join(body))
         else:
             self._switch.send(link, Kind.PUT, Lane.ITEM, number, target, body)
         return True
 
     def close(self, target: bytes, number: int, token: bytes) -> None:
-        """Say that this context puts no more to that receiver."""
-        self._out.pop((target, number), None)
+        """Say that this context puts no more to that receiver, for now: its books stay, at both ends."""
         try:
             link = self._switch.way_out(target)
         except CallError:
             return  # whoever held the receiver has been told of the loss
         if link is None:
-            self._source_closed(number, target, token)
+            self._source_closed(LOCAL, target, number, token)
+            return
+        # On the lane of the items: no hop may let it overtake a long one.
+        frame = encode(Kind.CLOSE, Lane.ITEM, number, self._switch.address, target, token)
+        flow, _ = self._switch.outgoing.get((target, Lane.ITEM, number), (None, None))
+        if flow is not None:
+            flow.after = frame
         else:
-            self._switch.send(link, Kind.CLOSE, 0, number, target, [token])
+            link.outbox.push(frame)
+            self._switch.dirty.add(link.id)
 
     def take(self, link: Link, frame: Frame) -> None:
         """Take a frame that concerns a stream: PUT, CLOSE, CREDIT or ERROR."""
         if frame.kind == Kind.PUT:
             self._take_put(link, frame)
         elif frame.kind == Kind.CLOSE:
-            self._source_closed(frame.id, frame.source, bytes(frame.body))
+            self._source_closed(link.id, frame.source, frame.id, frame.body)
+        elif (frame.source, frame.id) not in self._out:
+            return
         elif frame.kind == Kind.ERROR:
             self.end(frame.source, frame.id, _error_text(frame.body))
         elif len(frame.body) == U64.size:
@@ -155,7 +183,8 @@ class Streams:
     def end(self, target: bytes, number: int, reason: str) -> None:
         """End a stream of ours: its receiver takes no more, or is lost."""
         if self._out.pop((target, number), None) is not None:
-            self._switch.events.append(StreamChanged(target, number, reason or "the receiver takes no more"))
+            self._switch.drop_flow((target, Lane.ITEM, number))
+            self._switch.events.append(StreamChanged(target, number, reason))
 
     # -- receiving
 
@@ -168,7 +197,7 @@ class Streams:
         """Take no more values, and tell those who put some."""
         receiver = self.receivers.pop(number, None)
         for source, stream in receiver.sources.items() if receiver is not None else ():
-            self._release(stream, stream.received - stream.taken)
+            self._release(stream, source, number)
             self._refuse(stream.link, source, number, reason)
 
     def taken(self, number: int, source: bytes, size: int) -> None:
@@ -179,62 +208,87 @@ class Streams:
             return
         size += TOKEN_SIZE
         due = stream.take(size)
-        self._release(stream, size)
-        if due and stream.link == LOCAL:
+        link = self._switch.links.get(stream.link)
+        if link is not None:
+            self._switch.grant(link, link.inbox.release(size))
+            if due:
+                self._switch.send(link, Kind.CREDIT, Lane.STREAM, number, source, [U64.pack(stream.granted)])
+        elif due:
             self.take_credit(source, number, stream.granted)
-        elif due and stream.link in self._switch.links:
-            link = self._switch.links[stream.link]
-            self._switch.send(link, Kind.CREDIT, Lane.STREAM, number, source, [U64.pack(stream.granted)])
+
+    def _stream(self, via: int, source: bytes, number: int, token: "Buffer") -> "Tuple[ReceiverState, StreamIn]":
+        """Return our receiver `number`, and what `source` puts to it; Overloaded unless it shows the token."""
+        receiver = self.receivers.get(number)
+        if receiver is None or token != receiver.token:
+            raise Overloaded("", "", "no receiver takes it there")
+        stream = receiver.sources.get(source)
+        if stream is None:
+            if len(receiver.sources) >= SOURCES_MAX:
+                raise Overloaded("", "", "%d contexts put to that receiver, and no more may" % SOURCES_MAX)
+            stream = receiver.sources[source] = StreamIn(via)
+        return receiver, stream
 
     def _take_put(self, link: Link, frame: Frame) -> None:
         """Take a PUT, or the beginning of a long one."""
         body = frame.body
-        size = len(body)
-        if frame.flags & MORE and size > U64.size:
-            size = U64.unpack_from(body)[0]
-        receiver = self.receivers.get(frame.id)
-        stream = receiver.sources.get(frame.source) if receiver is not None else None
-        if receiver is None or (stream is None and len(receiver.sources) >= SOURCES_MAX):
-            self._refuse(link.id, frame.source, frame.id, "no receiver takes it there")
-        elif stream is not None and not admits(stream.received, stream.granted, size):
-            self._refuse(link.id, frame.source, frame.id, "more was put than its credit allows")
-        elif frame.flags & MORE:
-            # The token is looked at once the body is whole; till then the quota bounds what it holds.
-            try:
+        more = frame.flags & MORE
+        start = U64.size if more else 0
+        try:
+            receiver, stream = self._stream(link.id, frame.source, frame.id, body[start : start + TOKEN_SIZE])
+        except Overloaded as error:
+            self._refuse(link.id, frame.source, frame.id, error.found)
+            return
+        size = U64.unpack_from(body)[0] if more else len(body)
+        try:
+            if stream.state is StreamState.BROKEN or not admits(stream.received, stream.granted, size):
+                raise ProtocolError("", "", "more was put than its credit allows")
+            if more:
                 self._switch.grant(link, link.inbox.open(frame, Lane.ITEM, ITEM_SIZE_MAX))
-            except FrameError as error:
-                self._refuse(link.id, frame.source, frame.id, error.found)
-        elif link.inbox.hold(size):
-            self._item(link.id, frame.source, frame.id, body)
-        else:
-            self._refuse(link.id, frame.source, frame.id, "what came from that side fills %d bytes" % link.inbox.held)
+            else:
+                link.inbox.hold(size)
+                self._item(receiver, stream, frame.source, body)
+        except CallError as error:
+            self.body_broken(link, frame, error)
+
+    def _put_here(self, own: bytes, number: int, token: bytes, body: bytes) -> None:
+        """Put to a receiver of this context itself."""
+        try:
+            receiver, stream = self._stream(LOCAL, own, number, token)
+        except Overloaded as error:
+            self.end(own, number, error.found)
+            return
+        self._item(receiver, stream, own, memoryview(body))
 
     def take_whole(self, link: Link, body: Assembly, now: float) -> None:
         """Take a long PUT that is whole now."""
-        self._item(link.id, body.first.source, body.first.id, memoryview(body.body))
+        # Both are there: a receiver that closes, and a source that is lost, drop what was on its way.
+        receiver = self.receivers[body.first.id]
+        source = body.first.source
+        self._item(receiver, receiver.sources[source], source, memoryview(body.body))
 
-    def body_broken(self, link: Link, frame: Frame, error: ProtocolError) -> None:
-        """Give up a long PUT whose sender broke the rules."""
+    def body_broken(self, link: Link, frame: Frame, error: CallError) -> None:
+        """Break the stream that the frame is part of, and tell both its ends."""
+        receiver = self.receivers[frame.id]
+        stream = receiver.sources[frame.source]
+        if stream.state is not StreamState.BROKEN:
+            stream.state = StreamState.BROKEN
+            self._switch.grant(link, link.inbox.drop([(frame.source, frame.target, frame.id, Lane.ITEM)]))
+            self._switch.events.append(SourceClosed(receiver.ref, frame.source, error.found))
         self._refuse(link.id, frame.source, frame.id, error.found)
 
-    def _item(self, via: int, source: bytes, number: int, body: memoryview) -> None:
-        """Hand a whole item to its receiver, if it shows the token."""
-        receiver = self.receivers.get(number)
-        if receiver is None or body[:TOKEN_SIZE] != receiver.token:
-            link = self._switch.links.get(via)
-            if link is not None:
-                self._switch.grant(link, link.inbox.release(len(body)))
-            self._refuse(via, source, number, "no receiver takes it there")
-            return
-        stream = receiver.sources.get(source)
-        if stream is None:
-            stream = receiver.sources[source] = StreamIn(via)
+    def _item(self, receiver: ReceiverState, stream: StreamIn, source: bytes, body: memoryview) -> None:
+        """Hand a whole item to its receiver."""
+        stream.state = StreamState.OPEN
         stream.received += len(body)
         self._switch.events.append(ItemArrived(receiver.ref, source, body[TOKEN_SIZE:]))
 
-    def _source_closed(self, number: int, source: bytes, token: bytes) -> None:
-        receiver = self.receivers.get(number)
-        if receiver is not None and token == receiver.token:
+    def _source_closed(self, via: int, source: bytes, number: int, token: "Buffer") -> None:
+        try:
+            receiver, stream = self._stream(via, source, number, token)
+        except Overloaded:
+            return
+        if stream.state is StreamState.OPEN:
+            stream.state = StreamState.CLOSED
             self._switch.events.append(SourceClosed(receiver.ref, source, ""))
 
     def _refuse(self, via: int, source: bytes, number: int, reason: str) -> None:
@@ -245,10 +299,12 @@ class Streams:
         elif via == LOCAL:
             self.end(source, number, reason)
 
-    def _release(self, stream: StreamIn, size: int) -> None:
+    def _release(self, stream: StreamIn, source: bytes, number: int) -> None:
+        """Take all that a stream makes us hold off the books of its link."""
         link = self._switch.links.get(stream.link)
         if link is not None:
-            self._switch.grant(link, link.inbox.release(size))
+            key = source, self._switch.address, number, Lane.ITEM
+            self._switch.grant(link, link.inbox.drop([key]) + link.inbox.release(stream.received - stream.taken))
 
     def lost(self, is_gone: "Callable[[bytes], bool]", reason: str) -> None:
         """End the streams from and to the contexts that are gone."""
@@ -257,15 +313,15 @@ class Streams:
         for receiver in self.receivers.values():
             for source in [source for source in receiver.sources if is_gone(source)]:
                 stream = receiver.sources.pop(source)
-                self._release(stream, stream.received - stream.taken)
-                self._switch.events.append(SourceClosed(receiver.ref, source, reason))
+                self._release(stream, source, receiver.number)
+                if stream.state is StreamState.OPEN:
+                    self._switch.events.append(SourceClosed(receiver.ref, source, reason))
 
 
 def _error_text(body: memoryview) -> str:
     """Return the text of a protocol's own ERROR, whatever a peer may have made of it."""
     try:
-        payload = values.unpack(body[4:])
-    except ValueError:
-        return ""
-    text = payload[1] if isinstance(payload, list) and len(payload) > 1 else ""
-    return text[:1024] if isinstance(text, str) else ""
+        text = values.unpack(body[4:], ERROR_LIMITS)[1]
+    except (ValueError, TypeError, LookupError):
+        text = None
+    return text[:1024] if isinstance(text, str) and text else "the receiver takes no more"

@@ -5,25 +5,32 @@ goes up. There are no tables, announcements or leases. What is passed on is neit
 
 Whoever can't be reached is answered for: a context lies below its parent, so the parent may speak in its name, and
 the source check on the way lets it. A lost context is told of by LOST, to the links with which its link has exchanged
-frames, and by each of those further on: who never spoke with it hears nothing. No I/O here.
+frames, and by each of those further on: who never spoke with it hears nothing.
+
+A link may only have so much waiting on another. Beyond it a CALL is answered with Overloaded. Anything else would be
+missed for ever by one of its ends, so both are told that they have lost each other; no link is cut for what another
+sends to it. No I/O here.
 """
 
 from plasmid.core import address, values
-from plasmid.core.errors import CallError, NotSent, Overloaded
+from plasmid.core.errors import CallError, FrameError, NotSent, Overloaded
 from plasmid.core.events import LinkEnded, LinkLeft, LinkOpened
-from plasmid.core.flow import OUTBOX_SIZE_MAX, U64, Assembly, Outgoing
-from plasmid.core.frames import CHUNK_SIZE, LANE_MASK, NO_REPLY, Frame, Kind, Lane, encode, encode_head
+from plasmid.core.flow import OUTBOX_SIZE_MAX, OWN, REACTIONS, U64, Assembly, Outgoing
+from plasmid.core.frames import CHUNK_SIZE, MORE, NO_REPLY, Frame, Kind, Lane, encode, encode_head, encode_reason
 from plasmid.core.link import Link, LinkState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Sequence, Set, Tuple, Union
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
     Buffer = Union[bytes, bytearray, memoryview]
     FlowName = Tuple[bytes, int, int]
 
 PARENT = 0  # the id of the link to the parent; those to children have their numbers
 LOCAL = -1  # stands for no link: from this context to itself
+
+# How much of what a peer made us say may wait for it to be read.
+REACTIONS_SIZE_MAX = 4 * 1024 * 1024
 
 _BODY_LANES = {Kind.CALL: Lane.CALL, Kind.REPLY: Lane.REPLY, Kind.ERROR: Lane.REPLY, Kind.PUT: Lane.ITEM}
 
@@ -54,21 +61,17 @@ class Switch:
         """Take a frame that concerns the link alone."""
         before = link.state
         link.take(frame, now)
-        if link.state is not before:
-            if link.state is LinkState.OPEN:
-                self.events.append(LinkOpened(link))
-            elif link.state is LinkState.LEFT:
-                self.events.append(LinkLeft(link))
+        kind = {LinkState.OPEN: LinkOpened, LinkState.LEFT: LinkLeft}.get(link.state)
+        if kind is not None and link.state is not before:
+            self.events.append(kind(link))
         self.dirty.add(link.id)
 
     def remove_link(self, id: int, reason: str) -> "Optional[Link]":
-        """Take the link out, and with it the long bodies that went out by it; None if it was out before."""
+        """Take the link out; None if it was out before."""
         link = self.links.pop(id, None)
-        if link is None:
-            return None
-        link.state = LinkState.CLOSED
-        self.events.append(LinkEnded(link, reason))
-        self.drop_flows(lambda name, way: way is link)
+        if link is not None:
+            link.state = LinkState.CLOSED
+            self.events.append(LinkEnded(link, reason))
         return link
 
     # -- sending
@@ -88,8 +91,9 @@ class Switch:
         link = self.route(target)
         if link is None:
             raise NotSent("", "", "no link leads to %s from %s" % (address.text(target), address.text(self.address)))
-        if link.outbox.size > OUTBOX_SIZE_MAX:
-            raise Overloaded("", "", "%d bytes wait to be sent on the link towards it" % link.outbox.size)
+        waiting = link.outbox.shares.get(OWN, 0)
+        if waiting > OUTBOX_SIZE_MAX:
+            raise Overloaded("", "", "%d bytes wait to be sent on the link towards it" % waiting)
         return link
 
     def send(self, link: Link, kind: int, flags: int, id: int, target: bytes, parts: "Sequence[Buffer]") -> None:
@@ -100,7 +104,9 @@ class Switch:
         self.dirty.add(link.id)
         if size > CHUNK_SIZE:
             flow = Outgoing(kind, flags, id, self.address, target, parts, size)
-            self.outgoing[target, flags & LANE_MASK, id] = flow, link
+            self.drop_flow(flow.name)  # of a caller that used the id twice
+            self.outgoing[flow.name] = flow, link
+            link.outbox.flows_size += size
             link.outbox.push_flow(flow)
             return
         buffers = [encode_head(kind, flags, id, self.address, target, size)]  # type: List[Buffer]
@@ -114,16 +120,18 @@ class Switch:
 
     def refuse(self, link: Link, frame: Frame, error: CallError) -> None:
         """Answer a CALL or a PUT in the name of its target, which is this context or can't be reached below it."""
-        if frame.kind == Kind.CALL and not frame.flags & NO_REPLY:
+        # Nobody waits for an answer to a NO_REPLY, but for the credit of a long one its sender does.
+        if frame.kind == Kind.CALL and (frame.flags & MORE or not frame.flags & NO_REPLY):
             self.send_error(link, error, frame.id, frame.target, frame.source, Lane.REPLY)
         elif frame.kind == Kind.PUT:
             self.send_error(link, error, frame.id, frame.target, frame.source, Lane.STREAM)
 
     def send_error(self, link: Link, error: CallError, id: int, source: bytes, target: bytes, lane: int) -> None:
-        """Queue an ERROR of the protocol's own."""
-        parts = values.encode([error.code, error.found, error.started, "", [], ""])
-        link.outbox.push(encode(Kind.ERROR, lane, id, source, target, b"".join(parts)))
-        self.dirty.add(link.id)
+        """Queue an ERROR of the protocol's own, unless the peer reads none of those it has."""
+        if link.outbox.shares.get(REACTIONS, 0) <= REACTIONS_SIZE_MAX:
+            parts = values.encode([error.code, error.found, error.started, "", [], ""])
+            link.outbox.push(encode(Kind.ERROR, lane, id, source, target, b"".join(parts)), REACTIONS)
+            self.dirty.add(link.id)
 
     def grant(self, link: Link, bodies: "List[Assembly]") -> None:
         """Send a CREDIT to the senders of these long bodies."""
@@ -141,45 +149,53 @@ class Switch:
 
     def drop_flow(self, name: "FlowName") -> "Optional[Outgoing]":
         """Send no more of this long body of ours; return what there was of it."""
-        flow, _ = self.outgoing.pop(name, (None, None))
-        if flow is not None:
-            flow.dead = True
+        flow, link = self.outgoing.pop(name, (None, None))
+        if flow is not None and link is not None:
+            flow.credit = 0
+            link.outbox.flows_size -= flow.size
         return flow
 
-    def drop_flows(self, is_dropped: "Any") -> None:
-        """Send no more of those for which is_dropped(name, link) holds."""
-        for name, (_, link) in list(self.outgoing.items()):
-            if is_dropped(name, link):
-                self.drop_flow(name)
+    def drop_flows(self, is_gone: "Callable[[bytes], bool]") -> None:
+        """Send no more of those whose target is gone."""
+        for name in [name for name in self.outgoing if is_gone(name[0])]:
+            self.drop_flow(name)
 
     # -- passing on
 
-    def forward(self, link: Link, frame: Frame) -> "Optional[Link]":
-        """Pass a frame on. Return the link that must be cut because it doesn't read the answers sent to it."""
+    def forward(self, link: Link, frame: Frame) -> None:
+        """Pass a frame on. FrameError if its link floods another."""
         way = self.route(frame.target)
         if way is None or way is link:
             if frame.target.startswith(self.address):
                 found = "there is no context %s below %s" % (address.text(frame.target), address.text(self.address))
                 self.refuse(link, frame, NotSent("", "", found))
-            return None
+            return
         # Both ways: who waits for an answer, and who is at work on one, want to hear of the other's loss.
         way.talkers.add(link.id)
         link.talkers.add(way.id)
         self.dirty.add(way.id)
         if way.outbox.relay(frame, link.id):
-            return None
-        if frame.kind not in (Kind.CALL, Kind.PUT):
-            return way
+            return
         found = "the link from %s towards %s can't keep up" % (address.text(self.address), address.text(frame.target))
-        self.refuse(link, frame, Overloaded("", "", found))
-        return None
+        if frame.kind == Kind.CALL:
+            self.refuse(link, frame, Overloaded("", "", found))
+            return
+        link.outbox.push(encode_reason(Kind.LOST, frame.target, frame.source, found), REACTIONS)
+        self.dirty.add(link.id)
+        self._push_lost(way, link, frame.source, frame.target, found)
 
     def tell_lost(self, link: Link, gone: bytes, reason: str) -> None:
-        """Tell those who spoke with `link` that the context `gone`, there or below, is lost."""
-        body = reason.encode("utf-8", "replace")[:1024]
+        """Tell those who spoke with `link` that the context `gone`, there or below, is lost. FrameError as forward."""
         for id in sorted(link.talkers):
             talker = self.links.get(id)
-            if talker is not None and talker is not link:
-                # In its turn behind what is queued: a reply that made it must not be overtaken by its sender's loss.
-                talker.outbox.push(encode(Kind.LOST, 0, 0, gone, talker.peer, body))
-                self.dirty.add(id)
+            if talker is not None:
+                self._push_lost(talker, link, gone, talker.peer, reason)
+
+    def _push_lost(self, way: Link, link: Link, gone: bytes, target: bytes, reason: str) -> None:
+        """Queue a LOST behind all that came from `gone` by `link`: a reply that made it must not be overtaken."""
+        way.outbox.push_last(gone, encode_reason(Kind.LOST, gone, target, reason), link.id)
+        self.dirty.add(way.id)
+        # An honest peer stops when it is told. The parent can't be cut; what it passes on is its own peers'.
+        flooded = way.outbox.shares[link.id] > 2 * OUTBOX_SIZE_MAX
+        if flooded and link.id != PARENT and link.state is not LinkState.CLOSED:
+            raise FrameError("it sends more than the link to %s takes, and goes on" % address.text(way.peer))

@@ -9,34 +9,33 @@ Decoding runs under Limits, checked while it goes and before anything is allocat
 each at most beside the text and the bytes themselves: an item of an array costs 1, an entry of a map 2 and the map
 itself 1 more, an extension what `extensions.weight` says. Depth counts arrays and maps, those in extensions too.
 Encoding keeps to the same limits, so that what was sent isn't refused for its size.
+
+`extensions` is imported when the first one is met: a child that meets none never asks its parent for it. A head, from
+pack(), has none, since heads are read on the loop's thread, which can't wait for a module.
 """
 
 import struct
 
-from plasmid.core import extensions
 from plasmid.core.errors import UnsendableValue, ValueDecodeError
-from plasmid.core.extensions import BLOB, BYTEARRAY, ENUM, MEMORYVIEW, NESTED, SCALAR_SIZE_MAX, Unsendable
-from plasmid.core.extensions import HANDLE_CONTEXT as HANDLE_CONTEXT
-from plasmid.core.extensions import HANDLE_SENDER as HANDLE_SENDER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Union
 
-    from plasmid.core.extensions import Classes, Handles
-
+    Classes = Optional[Callable[[str], Optional[type]]]
+    Handles = Optional[Callable[[int, bytes], object]]
     Bytes = Union[bytes, bytearray, memoryview]
     Parts = List[Union[bytes, memoryview]]
 
+BLOB = 1  # the extensions of which this module and the runtime know; the others' codes are in `extensions`
+HANDLE_CONTEXT = 20
+HANDLE_SENDER = 21
 BLOB_SIZE_MIN = 4096
 BUFFERS = (bytes, bytearray, memoryview)  # the index is the kind of a blob
 
-# Types of a map's keys: those that hash in constant time, and of which nobody can make many that share a hash.
-# That is also why an int that is a key must fit into 64 bits.
+# What a map's keys may be beside str: types of which nobody can make many values that share a hash. That is why an
+# int that is a key must fit into 64 bits.
 KEYS = (int, float, bool, bytes, type(None))
-# What the library's own types raise on data they can't take. The sender chooses the data, so all are its refusal.
-REFUSALS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, ImportError, RuntimeError, OSError)
-REFUSALS += (struct.error,)  # type: ignore[assignment]
 
 _U32 = struct.Struct(">I")
 _BLOB = struct.Struct(">BQ")
@@ -48,6 +47,8 @@ _FIXED_EXT = {1: 0xD4, 2: 0xD5, 4: 0xD6, 8: 0xD7, 16: 0xD8}
 _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
 _NUMBERS = {code: struct.Struct(">" + form) for code, form in enumerate("fdBHIQbhiq", 0xCA)}
 _WIDTHS = dict(zip(b"\xc4\xc5\xc6\xc7\xc8\xc9\xd9\xda\xdb\xdc\xdd\xde\xdf", b"\1\2\4\1\2\4\1\2\4\2\4\2\4"))
+_TOO_MUCH = "it has too many items, is nested too deep, or contains itself"
+_ARRAYS = bytes(range(0x90, 0xA0)) + b"\xdc\xdd"
 
 
 class Limits:
@@ -63,6 +64,7 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
+_extensions_module = None  # type: Any
 _fast_pack = None  # type: Optional[Callable[[Any], Any]]
 _fast_unpack = None  # type: Optional[Callable[[bytes, Limits], Any]]
 
@@ -105,8 +107,11 @@ def decode(
         raise ValueDecodeError(
             "a payload of %d bytes with a pack of %d; the limit is %d" % (len(body), size, limits.pack_size_max)
         )
-    blobs = memoryview(body)[4 + size :] if len(body) > 4 + size else b""
-    return _read(bytes(body[4 : 4 + size]), blobs, classes, handles, limits)
+    data = bytes(body[4 : 4 + size])
+    if len(body) == 4 + size:
+        return _read(data, b"", classes, handles, limits)
+    with memoryview(body)[4 + size :] as blobs:  # an error's traceback would keep it, and a bytearray locked by it
+        return _read(data, blobs, classes, handles, limits)
 
 
 def pack(value: "Any", what: str = "value") -> bytes:
@@ -119,7 +124,16 @@ def unpack(data: "Bytes", limits: Limits = DEFAULT_LIMITS) -> "Any":
     """Return the value of a pack without blobs, or raise ValueDecodeError."""
     if len(data) > limits.pack_size_max:
         raise ValueDecodeError("a pack of %d bytes; the limit is %d" % (len(data), limits.pack_size_max))
-    return _read(bytes(data), b"", None, None, limits)
+    return _read(bytes(data), None, None, None, limits)
+
+
+def _extensions() -> "Any":
+    global _extensions_module
+    if _extensions_module is None:
+        from plasmid.core import extensions
+
+        _extensions_module = extensions
+    return _extensions_module
 
 
 def _head(code: int, size: int, first: int = 256) -> bytes:
@@ -136,31 +150,30 @@ def _is_key(key: "Any") -> bool:
 class _Writer:
     """What all parts of one value share while it is written: room left in nodes, blobs, the path of a failure."""
 
-    __slots__ = ("blobs", "depth_max", "room", "steps")
+    __slots__ = ("blobs", "room", "steps")
 
-    def __init__(self, blobs: "Optional[Parts]", depth_max: int) -> None:
+    def __init__(self, blobs: "Optional[Parts]") -> None:
         self.blobs = blobs
-        self.depth_max = depth_max
         self.room = DEFAULT_LIMITS.nodes_max
         self.steps = []  # type: List[str]
 
-    def travels(self, argument: "Any") -> bool:
-        """Tell if an argument of an exception can be sent. The depth makes an exception within itself end soon."""
-        try:
-            _write(argument, "", None, self.depth_max // 4)
-        except UnsendableValue:
-            return False
-        return True
+
+def _travels(value: "Any", depth: int) -> bool:
+    try:
+        _write(value, "", [], depth)
+    except UnsendableValue:
+        return False
+    return True
 
 
 def _write(value: "Any", what: str, blobs: "Optional[Parts]", depth_max: int = DEFAULT_LIMITS.depth_max) -> bytearray:
     """Return the pack of a value. Long bytes and buffers are added to `blobs`, if there is such a list."""
     out = bytearray()
-    writer = _Writer(blobs, depth_max)
+    writer = _Writer(blobs)
     try:
         _put(value, out, writer, depth_max)
         if len(out) > DEFAULT_LIMITS.pack_size_max:
-            raise Unsendable("%d bytes; the limit is %d" % (len(out), DEFAULT_LIMITS.pack_size_max))
+            raise ValueError("%d bytes; the limit is %d" % (len(out), DEFAULT_LIMITS.pack_size_max))
         return out
     except (ValueError, AttributeError, OverflowError, struct.error) as error:
         path = what + "".join(reversed(writer.steps))
@@ -205,7 +218,7 @@ def _put_items(value: "Any", out: bytearray, writer: _Writer, depth: int, is_dic
     size = len(value)
     writer.room -= 2 * size + 1 if is_dict else size
     if writer.room < 0 or not depth:
-        raise Unsendable("it has too many items, is nested too deep, or contains itself")
+        raise ValueError(_TOO_MUCH)
     if size < 16:
         out.append((0x80 if is_dict else 0x90) | size)
     else:
@@ -215,7 +228,7 @@ def _put_items(value: "Any", out: bytearray, writer: _Writer, depth: int, is_dic
         if is_dict:
             for step, item in value.items():
                 if type(step) is not str and not _is_key(step):
-                    raise Unsendable("a key of type %s" % type(step).__name__)
+                    raise ValueError("a key of type %s" % type(step).__name__)
                 if type(step) is bytes:
                     out += _head(0xC4, len(step)) + step
                 else:
@@ -227,7 +240,7 @@ def _put_items(value: "Any", out: bytearray, writer: _Writer, depth: int, is_dic
     except (ValueError, AttributeError):
         # Which item it was is found only now: to count along would cost every call.
         if not is_dict:
-            step = next(index for index, other in enumerate(value) if other is item)
+            step = next((index for index, other in enumerate(value) if other is item), 0)
         writer.steps.append("[%s]" % (ascii(step) if _is_key(step) else type(step).__name__))
         raise
 
@@ -235,31 +248,41 @@ def _put_items(value: "Any", out: bytearray, writer: _Writer, depth: int, is_dic
 def _put_extension(value: "Any", out: bytearray, writer: _Writer, depth: int) -> None:
     kind = type(value)
     if kind is memoryview and (value.format != "B" or value.ndim != 1):
-        raise Unsendable("memoryview of format %r and %d dimensions; cast it to bytes" % (value.format, value.ndim))
+        raise ValueError("memoryview of format %r and %d dimensions; cast it to bytes" % (value.format, value.ndim))
+    data = None  # type: Any
     if kind in BUFFERS and len(value) >= BLOB_SIZE_MIN and writer.blobs is not None:
-        code, data = BLOB, _BLOB.pack(BUFFERS.index(kind), len(value))  # type: Any, Any
-        writer.blobs.append(value if kind is bytes else memoryview(value if value.contiguous else bytes(value)))
+        code, data = BLOB, _BLOB.pack(BUFFERS.index(kind), len(value))
+        view = memoryview(value)
+        writer.blobs.append(value if kind is bytes else view if view.contiguous else memoryview(bytes(view)))
     else:
-        code, data = extensions.export(value, kind, writer.travels)
-    writer.room -= extensions.weight(code, data)
+        if writer.blobs is None:
+            raise ValueError("%s, which a head can't hold" % kind.__name__)
+        extensions = _extensions()
+        # An exception's arguments are tried before they are written. They may hold exceptions, the same one even, so
+        # they get only a part of the depth, lest there are as many tries as two to the depth.
+        inner = min(depth, depth // 2 + 2)
+        if isinstance(value, BaseException):
+            depth = inner
+            if inner < 2:
+                raise ValueError(_TOO_MUCH)
+        code, data = extensions.export(value, kind, lambda argument: _travels(argument, inner - 2))
+        writer.room -= extensions.weight(code, data)
     mark = len(out)
     if type(data) is list:
         try:
             _put(data, out, writer, depth)
         except (ValueError, AttributeError):
-            if code >= ENUM and writer.steps:
+            if code >= extensions.ENUM and writer.steps:
                 writer.steps.pop()  # the user knows of the parts, not of the list [class, parts]
             raise
     else:
         out += data
-        if len(data) > SCALAR_SIZE_MAX and code != BYTEARRAY and code != MEMORYVIEW:
-            raise Unsendable("%s of %d bytes; the limit is %d" % (kind.__name__, len(data), SCALAR_SIZE_MAX))
     size = len(out) - mark
     head = _HEADS[0](_FIXED_EXT[size], code) if size in _FIXED_EXT else _head(0xC7, size) + bytes((code,))
     out[mark:mark] = head
 
 
-def _read(buf: bytes, blobs: "Bytes", classes: "Classes", handles: "Handles", limits: Limits) -> "Any":
+def _read(buf: bytes, blobs: "Optional[Bytes]", classes: "Classes", handles: "Handles", limits: Limits) -> "Any":
     """Return the value of a pack, all of it, and of all its blobs."""
     if _fast_unpack is not None and not blobs:
         value = _fast_unpack(buf, limits)
@@ -270,14 +293,12 @@ def _read(buf: bytes, blobs: "Bytes", classes: "Classes", handles: "Handles", li
         value = reader.read(limits.depth_max)
     except ValueDecodeError:
         raise
-    except REFUSALS as error:
+    except Exception as error:  # types of all kinds are given what the sender chose, a user's own among them
         found = "cut short" if isinstance(error, (IndexError, struct.error)) else str(error)
-        raise ValueDecodeError("at byte %d of %d: %s" % (reader.pos, len(buf), found)) from error
-    if reader.pos != len(buf) or reader.blob_pos != len(blobs):
-        raise ValueDecodeError(
-            "the value ends at byte %d of %d, its blobs at %d of %d"
-            % (reader.pos, len(buf), reader.blob_pos, len(blobs))
-        )
+        raise ValueDecodeError("at byte %d of %d: %.200s" % (reader.pos, len(buf), found)) from error
+    ends = reader.pos, len(buf), reader.blob_pos, len(blobs or b"")
+    if ends[0] != ends[1] or ends[2] != ends[3]:
+        raise ValueDecodeError("the value ends at byte %d of %d, its blobs at %d of %d" % ends)
     return value
 
 
@@ -286,7 +307,9 @@ class _Reader:
 
     __slots__ = ("blob_pos", "blobs", "buf", "classes", "handles", "pos", "room")
 
-    def __init__(self, buf: bytes, blobs: "Bytes", classes: "Classes", handles: "Handles", limits: Limits) -> None:
+    def __init__(
+        self, buf: bytes, blobs: "Optional[Bytes]", classes: "Classes", handles: "Handles", limits: Limits
+    ) -> None:
         self.buf = buf
         self.pos = 0
         self.room = limits.nodes_max
@@ -363,26 +386,37 @@ class _Reader:
         end = start + size
         if end > len(self.buf):
             raise IndexError
-        if code in NESTED:
+        if self.blobs is None:
+            raise ValueDecodeError("extension %d, which a head can't hold" % code)
+        data = None  # type: Any
+        if code == BLOB:
+            self.room -= 3
+            self.pos = end
+            return self.read_blob(self.buf[start:end], self.blobs)
+        extensions = _extensions()
+        if code in extensions.NESTED:
+            # Only an array: extensions directly in one another would be levels that nobody counts.
+            if self.buf[start] not in _ARRAYS:
+                raise ValueDecodeError("extension %d without an array" % code)
             self.pos = start
-            data = self.read(depth)  # type: Any
-            if self.pos != end or type(data) is not list:
-                raise ValueDecodeError("extension %d with other data than one array" % code)
+            data = self.read(depth)
+            if self.pos != end:
+                raise ValueDecodeError("extension %d of another size than its array" % code)
         else:
             data = self.buf[start:end]
-            self.pos = end
+        self.pos = end
         self.room -= extensions.weight(code, data)
         if self.room < 0:
             raise self.too_much(0)
-        return self.read_blob(data) if code == BLOB else extensions.build(code, data, self.classes, self.handles)
+        return extensions.build(code, data, self.classes, self.handles)
 
-    def read_blob(self, data: bytes) -> "Union[bytes, bytearray, memoryview]":
+    def read_blob(self, data: bytes, blobs: "Bytes") -> "Bytes":
         kind, size = _BLOB.unpack(data)
         start = self.blob_pos
         self.blob_pos = end = start + size
-        if end > len(self.blobs) or kind >= len(BUFFERS):
-            raise ValueDecodeError("a blob of %d bytes where %d are left" % (size, len(self.blobs) - start))
-        part = self.blobs[start:end]
+        if end > len(blobs) or kind >= len(BUFFERS):
+            raise ValueDecodeError("a blob of %d bytes where %d are left" % (size, len(blobs) - start))
+        part = blobs[start:end]
         return memoryview(bytes(part)) if kind == 2 else BUFFERS[kind](part)
 
     def too_much(self, size: int) -> ValueDecodeError:

@@ -91,6 +91,12 @@ class Console:
 
     def read(self, fd: int) -> bool:
         """Take what is in a pipe, and send what is complete; say whether there was anything."""
+        found = self.take(fd)
+        self.send_all()
+        return found
+
+    def take(self, fd: int) -> bool:
+        """Keep what is in a pipe for the next batch; say whether there was anything."""
         with self.lock:  # the read too: two threads mustn't swap what they read
             try:
                 data = os.read(fd, 65536)
@@ -104,7 +110,6 @@ class Console:
                 self.partial[fd] = rest
                 for line in lines:
                     self.add_line(fd, line)
-        self.send_all()
         return True
 
     def add_line(self, fd: int, line: bytes) -> None:
@@ -159,14 +164,16 @@ class Console:
 
     def attach(self, logging: "Any") -> None:
         """Give the root logger a handler that sends records; `logging` is that module, just imported."""
-        add = self.add
-        waker = self.waker
+        console = self
 
         class ToRoot(logging.Handler):  # type: ignore[misc]
             def emit(self, record: "Any") -> None:
                 try:
-                    add(record.levelno, record.name, self.format(record))
-                    os.write(waker, b"\n")
+                    text = self.format(record)
+                    for fd in console.pipes:  # what was printed before comes before
+                        console.take(fd)
+                    console.add(record.levelno, record.name, text)
+                    os.write(console.waker, b"\n")
                 except BlockingIOError:  # it is awake
                     pass
                 except Exception:  # noqa: BLE001 - the arguments of a record don't fit; shown as logging shows it

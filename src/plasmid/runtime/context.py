@@ -9,9 +9,9 @@ import threading
 from time import monotonic
 
 from plasmid.core import address as addresses
-from plasmid.core import remote, values
-from plasmid.core.errors import CallError, Cancelled, NotSent, Overloaded, ValueDecodeError
-from plasmid.runtime.ports import Port, TimedOut, guard
+from plasmid.core import values
+from plasmid.core.errors import CallError, Cancelled, ContextLost, NotSent, Overloaded, ValueDecodeError
+from plasmid.runtime.ports import Parking, Port, TimedOut, guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from plasmid.core.calls import OutCall
     from plasmid.core.events import CallEnded
-    from plasmid.runtime.loop import Borrowing
     from plasmid.runtime.runtime import Runtime
+    from plasmid.service.directory import ServiceInfo
 
     T = TypeVar("T")
     Classes = Callable[[str], Optional[type]]
@@ -51,25 +51,8 @@ except ImportError:  # Python 3.6
 
 deadline_var = ContextVar("plasmid_deadline", default=None)  # type: ContextVar[Optional[float]]
 
-# Classes that values from anyone may name, by "module:qualname".
-_declared = {}  # type: Dict[str, type]
-
-
-class timeout:
-    """A `with` block whose calls, all together, may take so many seconds. The time left travels with each.
-
-    Blocks nest; the nearest deadline counts. None sets no limit of its own.
-    """
-
-    def __init__(self, seconds: "Optional[float]") -> None:
-        self.seconds = seconds
-
-    def __enter__(self) -> "timeout":
-        self._token = deadline_var.set(deadline_after(self.seconds))
-        return self
-
-    def __exit__(self, *error: "Any") -> None:
-        deadline_var.reset(self._token)
+# Classes that values from anyone may name, by "module:qualname"; see plasmid.declare().
+declared = {}  # type: Dict[str, type]
 
 
 def deadline_after(seconds: "Optional[float]") -> "Optional[float]":
@@ -81,25 +64,9 @@ def deadline_after(seconds: "Optional[float]") -> "Optional[float]":
     return mine if around is None else min(mine, around)
 
 
-def declare(*classes: type) -> "Any":
-    """Let values that arrive here, from anyone, name these dataclasses, enums, named tuples or exceptions.
-
-    Returns the first, so that it can be used as a decorator. Classes named in the annotations of a called function
-    or of a service method need no declaration there.
-    """
-    for cls in classes:
-        _declared["%s:%s" % (cls.__module__, cls.__qualname__)] = cls
-    return classes[0]
-
-
-def find_declared(name: str) -> "Optional[type]":
-    """Return the declared class of that name."""
-    return _declared.get(name)
-
-
 def find_any(name: str) -> "Optional[type]":
     """Return the class of that name, imported if need be. Only for what a parent sent: it may run any code here."""
-    found = _declared.get(name)
+    found = declared.get(name)
     return found if found is not None else resolve(*name.split(":", 1))
 
 
@@ -110,25 +77,6 @@ def resolve(module: str, qualname: str = "") -> "Any":
     for part in qualname.split("."):
         found = getattr(found, part)
     return found
-
-
-def name_of(fn: "Any") -> "Tuple[str, str]":
-    """Return (module, qualname) by which the far side finds a function or class. TypeError if it can't."""
-    module = getattr(fn, "__module__", None) or getattr(getattr(fn, "__objclass__", None), "__module__", None)
-    qualname = getattr(fn, "__qualname__", None)
-    bound = getattr(fn, "__self__", None)
-    if module is None and isinstance(bound, type):
-        module = bound.__module__
-    problem = ""
-    if not callable(fn) or not module or not qualname:
-        problem = "it has no module and name"
-    elif "<" in qualname:
-        problem = "it is a lambda or stands inside another function, where no import reaches it"
-    elif bound is not None and not isinstance(bound, (type, type(sys))):
-        problem = "it is bound to an object, which doesn't travel"
-    if problem:
-        raise TypeError("%r can't be called on another context: %s. Move it to the top of a module." % (fn, problem))
-    return module, qualname  # type: ignore[return-value]
 
 
 class Call(Port):
@@ -143,7 +91,6 @@ class Call(Port):
         self.context = context
         self.what = what
         self.ended = False
-        self.waker = None  # type: Optional[Borrowing]
         self._out = None  # type: Optional[OutCall]
         self._classes = classes
         self._event = None  # type: Optional[CallEnded]
@@ -180,11 +127,16 @@ class Call(Port):
     def exception(self, timeout: "Optional[float]" = None) -> "Optional[BaseException]":
         """Return what result() would raise, None if it wouldn't."""
         if not self.ended:
-            self.context.runtime.loop.wait_for(self, None if timeout is None else monotonic() + timeout)
+            with guard:
+                self.wait(None if timeout is None else monotonic() + timeout)
             if not self.ended:
                 raise TimedOut("%s on %s hasn't ended within %s s; it goes on" % (self.what, self.context, timeout))
+        event = self._event
         if self._outcome is None:
-            self._outcome = self._decode()
+            # Two threads may do so at once; neither may take the event from under the other.
+            assert event is not None
+            self._outcome = self._decode(event)
+            self._event = None
         return self._outcome[1]
 
     def cancel(self) -> bool:
@@ -247,36 +199,36 @@ class Call(Port):
         """Return the result, as an event's data."""
         return self.result()
 
-    def wait_ended(self, timeout_s: "Optional[float]") -> None:
-        """Wait without reading the link. For the loop."""
-        with guard:
-            self.wait(None if timeout_s is None else monotonic() + timeout_s)
+    def park(self, parking: Parking, until: "Optional[float]") -> None:
+        """Wait, and read the link by which the answer will come."""
+        self.context.runtime.loop.park(parking, self.link_id, until, True)
 
     def end(self, event: "CallEnded") -> None:
         """Take note of how the call ended. A handler of the loop."""
         self._event = event
         self.ended = True
-        if self.waker is not None:
-            self.waker.wake()
         if self._waiting or self._selects:
             with guard:
                 self.wake(everyone=True)
         for fn in self._callbacks:
             fn()
 
-    def _decode(self) -> "Tuple[Any, Optional[BaseException]]":
+    def _decode(self, event: "CallEnded") -> "Tuple[Any, Optional[BaseException]]":
         """Turn what came into a result or an error, on the thread that wants it."""
-        event = self._event
-        assert event is not None
-        self._event = None
         where = str(self.context)
         runtime = self.context.runtime
         if event.error is not None:
-            return None, _placed(event.error, self.what, where)
+            error = _placed(event.error, self.what, where)
+            if isinstance(error, ContextLost) and runtime.explain_loss is not None:
+                end = runtime.explain_loss(self.context.address)
+                error.found += " (%s)" % end if end else ""
+            return None, error
         assert event.body is not None
         try:
             if not event.is_error:
                 return values.decode(event.body, self._classes or runtime.find_class, runtime.handle), None
+            from plasmid.core import remote
+
             payload = values.decode(event.body, runtime.find_class, runtime.handle)
             return None, remote.rebuild_error(payload, self.what, where, self._classes or runtime.find_class)
         except ValueDecodeError as error:
@@ -334,6 +286,8 @@ class Context:
         self._send_function(fn, args, kwargs, True)
 
     def _send_function(self, fn: "Any", args: "Any", kwargs: "Any", no_reply: bool) -> "Optional[Call]":
+        from plasmid.runtime.naming import name_of
+
         module, qualname = name_of(fn)
         self.runtime.permit(self.address, module)
         classes = self.runtime.classes_of(fn)
@@ -358,12 +312,18 @@ class Context:
         if isinstance(service, type):
             self.runtime.permit(self.address, service.__module__)
             return service.name()  # type: ignore[attr-defined, no-any-return]
+        if isinstance(service, str) and "." in service:
+            self.runtime.permit(self.address, service.rpartition(".")[0])
         return service  # type: ignore[no-any-return]
 
     def service(self, cls: "Type[T]", timeout: "Optional[float]" = None) -> "T":
         """Return a client whose methods are those that `cls` exposes; each may take `timeout` seconds."""
         self.runtime.permit(self.address, cls.__module__)
         return self.runtime.hook("proxy")(self, cls, timeout)  # type: ignore[no-any-return]
+
+    def services(self) -> "List[ServiceInfo]":
+        """Return what is active there: names, methods, signatures, docstrings and policies. Only a parent may ask."""
+        return self.runtime.hook("services")(self)  # type: ignore[no-any-return]
 
     def send_call(
         self,

@@ -9,12 +9,14 @@ Everybody else is refused here, before anything of the call's arguments is read.
 
 import sys
 import threading
+from _weakref import ref
 from time import monotonic
 
-from plasmid.core import remote, values
+from plasmid.core import values
 from plasmid.core.errors import Cancelled, DeadlineExceeded, PlasmidError, ProtocolError, Refused, UnsendableValue
-from plasmid.runtime.context import Context, ContextVar, deadline_var, find_any, find_declared, resolve
-from plasmid.runtime.ports import Latch
+from plasmid.core.switch import PARENT
+from plasmid.runtime.context import Context, ContextVar, declared, deadline_var, find_any, resolve
+from plasmid.runtime.ports import Latch, Parking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     Buffer = Union[bytes, bytearray, memoryview]
 
 HELPERS_MAX = 8
-TRACEBACK_SIZE_MAX = 32 * 1024
+# [what, name, method] of a call, by type.
+_HEADS = [str, str, str], [str, str, type(None)], [str, int, str], [str, int, type(None)]
 
 job_var = ContextVar("plasmid_job", default=None)  # type: ContextVar[Optional[Job]]
 
@@ -77,7 +80,7 @@ class Job:
 
         A parent's values may name any class that can be imported here: it may run any code here anyway.
         """
-        trusted = find_any if self.from_parent else find_declared
+        trusted = find_any if self.from_parent else declared.get
 
         def find(name: str) -> "Optional[type]":
             return (classes(name) if classes is not None else None) or trusted(name)
@@ -105,6 +108,8 @@ class Job:
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""
         if not self.done:
+            from plasmid.core import remote
+
             payload = remote.describe_error(error, _traceback_of(error))
             self._answer(values.encode(payload, "error"), True)
 
@@ -150,7 +155,8 @@ class Job:
 class Jobs:
     """What arrives at one context. Its own state is guarded by the router lock.
 
-    builtin: handlers of Plasmid's own services by name; each answers the job it is given. pool: the Pool, or None.
+    builtin: handlers of Plasmid's own services by name; each answers the job it is given. in_order: the one thread for
+    those whose calls mustn't overtake each other; the others share a few. pool: the Pool, or None.
     dropped: the jobs that nobody answered, for the loop to answer.
     """
 
@@ -164,7 +170,8 @@ class Jobs:
         self._running = {}  # type: Dict[Tuple[bytes, int], Any]
         self._awaiting_pool = None  # type: Optional[List[Job]]
         self._helpers = Helpers(HELPERS_MAX)
-        self._functions = Latch()
+        self.in_order = {}  # type: Dict[Union[str, int], Helpers]
+        self._functions = FunctionQueue(runtime)
         self._function_thread = None  # type: Optional[threading.Thread]
 
     def defer(self, fn: "Callable[..., object]", *args: "Any") -> None:
@@ -174,7 +181,8 @@ class Jobs:
     def close(self) -> None:
         """End the threads; what they run is waited for no longer than a second each."""
         self._functions.put(None)
-        self._helpers.close()
+        for helpers in list(self.in_order.values()) + [self._helpers]:
+            helpers.close()
 
     # -- under the router lock
 
@@ -186,7 +194,7 @@ class Jobs:
             if not _is_head(head):
                 raise ValueError("its head says %.80r" % (head,))
             job = Job(self._runtime, event, head)
-            self._running[event.source, event.id] = _weak(job)
+            self._running[event.source, event.id] = ref(job)
             self._dispatch(job)
         except (ValueError, Refused) as error:
             self._runtime.node.calls.answer(event.source, event.id, _protocol_error(error), True)
@@ -197,7 +205,7 @@ class Jobs:
     def _dispatch(self, job: Job) -> None:
         handler = self.builtin.get(job.name) if job.what == "s" else None
         if handler is not None:
-            self._helpers.run(_run_builtin, (handler, job))
+            self.in_order.get(job.name, self._helpers).run(_run_builtin, (handler, job))
         elif job.what == "f":
             if not job.from_parent:
                 raise Refused("", "", "only a parent may call functions here; expose a service method instead")
@@ -222,8 +230,7 @@ class Jobs:
 
     def cancelled(self, event: "events.CallCancelled") -> None:
         """Take note that nobody waits for a call. A handler of the loop."""
-        reference = self._running.pop((event.source, event.id), None)
-        job = reference() if reference is not None else None
+        job = self._running.pop((event.source, event.id), _nothing)()
         if job is not None:
             job.cancelled = True
 
@@ -244,6 +251,7 @@ class Jobs:
     def _make_pool(self) -> None:
         """Make the pool of a child, and give it what came meanwhile."""
         error = None  # type: Optional[BaseException]
+        self._runtime.ready.wait()
         try:
             self._runtime.hook("pool")(self._runtime)
         except BaseException as problem:  # noqa: BLE001 - whatever it is, those who wait must hear of it
@@ -277,13 +285,27 @@ class Jobs:
             return
         try:
             with job.running():
-                args, kwargs = _function_args(job)
+                args, kwargs = job.args()
                 function = resolve(str(job.name), str(job.method))
                 for name in getattr(function, "__plasmid_takes__", ()):
                     kwargs[name] = getattr(self._runtime.hook("router")(self._runtime), name)
                 job.reply(function(*args, **kwargs))
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt too are the caller's answer
-            job.fail(error)
+            # From the user's own lines on, where there are any.
+            trace = error.__traceback__
+            job.fail(error.with_traceback(trace and trace.tb_next or trace))
+
+
+class FunctionQueue(Latch):
+    """The function calls that wait for the main thread. It reads the parent's link itself while it has none to run."""
+
+    def __init__(self, runtime: "Runtime") -> None:
+        super().__init__()
+        self._runtime = runtime
+
+    def park(self, parking: Parking, until: "Optional[float]") -> None:
+        """Wait for the next."""
+        self._runtime.loop.park(parking, PARENT, until, False)
 
 
 class Helpers:
@@ -335,36 +357,22 @@ class Helpers:
                 thread.join(1.0)
 
 
+def _nothing() -> None:
+    """Stands for a reference to a job that is no more."""
+
+
 def _run_builtin(handler: "Callable[[Job], None]", job: Job) -> None:
     try:
         with job.running():
             handler(job)
+    except Refused as error:
+        job.fail(error.with_traceback(None))  # our own word on the call, not an error of a method's
     except BaseException as error:  # noqa: BLE001 - the caller must hear of it
         job.fail(error)
 
 
-def _function_args(job: Job) -> "Tuple[List[Any], Dict[str, Any]]":
-    payload = job.args()
-    if (
-        isinstance(payload, list)
-        and len(payload) == 2
-        and isinstance(payload[0], list)
-        and isinstance(payload[1], dict)
-        and all(isinstance(name, str) for name in payload[1])
-    ):
-        return payload[0], payload[1]
-    raise ProtocolError(str(job), "", "the arguments of a function call are a list and a dict of names")
-
-
 def _is_head(head: "Any") -> bool:
-    return (
-        isinstance(head, list)
-        and len(head) == 3
-        and head[0] in ("f", "s")
-        and type(head[1]) in (str, int)
-        and (head[2] is None or type(head[2]) is str)
-        and (head[0] == "s" or (type(head[1]) is str and type(head[2]) is str))
-    )
+    return type(head) is list and [type(part) for part in head] in _HEADS and head[0] in ("f", "s")
 
 
 def _protocol_error(error: Exception) -> "List[Buffer]":
@@ -380,14 +388,7 @@ def _traceback_of(error: BaseException) -> str:
         return ""
     import traceback
 
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return text if len(text) <= TRACEBACK_SIZE_MAX else text[:1024] + "\n...\n" + text[-TRACEBACK_SIZE_MAX:]
-
-
-def _weak(job: Job) -> "Any":
-    from _weakref import ref
-
-    return ref(job)
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
 def current_call() -> "Optional[Job]":

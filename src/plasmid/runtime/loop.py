@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
     from plasmid.core.link import Link
-    from plasmid.runtime.context import Call
+    from plasmid.runtime.ports import Parking
 
     Buffer = Union[bytes, bytearray, memoryview]
 
@@ -49,6 +49,23 @@ class LinkIO:
         self.borrowed = False
         self.ended = False
 
+    def wait_for(self, poller: "Any", mask: int) -> None:
+        """Have the poller wait for these."""
+        if self.read_fd == self.write_fd:
+            poller.modify(self.read_fd, mask)
+        else:
+            poller.modify(self.read_fd, mask & READ)
+            if mask & WRITE & ~self.mask:
+                poller.register(self.write_fd, WRITE)
+            elif self.mask & WRITE & ~mask:
+                poller.unregister(self.write_fd)
+        self.mask = mask
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        for fd in {self.read_fd, self.write_fd}:
+            os.close(fd)
+
 
 class Loop:
     """The running side of one context.
@@ -72,7 +89,7 @@ class Loop:
         self._wake_read, self._wake_write = _pipe()
         self._poller.register(self._wake_read, READ)
         self._wake_at = 0.0  # when the loop will look at the clock by itself
-        self._borrowings = []  # type: List[Borrowing]
+        self._pollers = []  # type: List[BorrowPoller]  # as many as threads ever waited at once
         self._thread = None  # type: Optional[threading.Thread]
         self._settling = False
 
@@ -141,9 +158,8 @@ class Loop:
             for fd in self._wake_read, self._wake_write:
                 os.close(fd)
             self._wake_read = self._wake_write = -1
-            for borrowing in self._borrowings:
-                borrowing.close()
-            self._borrowings = []
+            while self._pollers:
+                self._pollers.pop().close()
             if self._can_borrow:
                 self._poller.close()
 
@@ -203,46 +219,28 @@ class Loop:
                 self.node.link_closed(id, _why(error), monotonic())
                 return
         self.node.wrote(id, monotonic(), some, blocked)
-        self._set_mask(io, (io.mask & READ) | (WRITE if blocked else 0))
+        self._wait_for(io, (io.mask & READ) | (WRITE if blocked else 0))
 
-    def _set_mask(self, io: LinkIO, mask: int) -> None:
-        """Say what the loop waits for on this link."""
-        if mask == io.mask or io.ended:
-            return
-        if io.read_fd == io.write_fd:
-            self._poller.modify(io.read_fd, mask)
-        else:
-            if (mask ^ io.mask) & READ:
-                self._poller.modify(io.read_fd, mask & READ)
-            if (mask ^ io.mask) & WRITE:
-                if mask & WRITE:
-                    self._poller.register(io.write_fd, WRITE)
-                else:
-                    self._poller.unregister(io.write_fd)
-        io.mask = mask
-        if not self._can_borrow:
-            self.wake()
+    def _wait_for(self, io: LinkIO, mask: int) -> None:
+        if mask != io.mask and not io.ended:
+            io.wait_for(self._poller, mask)
+            if not self._can_borrow:
+                self.wake()
 
     def _link_ended(self, event: "events.LinkEnded") -> None:
         """Close the descriptors of a link, unless a borrower still waits on them: then it does so."""
         io = self._ios.pop(event.link.id, None)
         if io is None:
             return
+        io.wait_for(self._poller, READ)
         self._poller.unregister(io.read_fd)
-        if io.mask & WRITE and io.write_fd != io.read_fd:
-            self._poller.unregister(io.write_fd)
         io.ended = True
         for fd in {io.read_fd, io.write_fd}:
             del self._by_fd[fd]
         if not io.borrowed:
-            self._close_fds(io)
+            io.close()
         if self.on_link_ended is not None:
             self.on_link_ended(event)
-
-    @staticmethod
-    def _close_fds(io: LinkIO) -> None:
-        for fd in {io.read_fd, io.write_fd}:
-            os.close(fd)
 
     # -- the loop's thread
 
@@ -315,71 +313,78 @@ class Loop:
                 self.node.link_closed(io.link.id, reason, monotonic())
             self.settle()
 
-    # -- waiting for a call
+    # -- waiting
 
-    def wait_for(self, call: "Call", until: "Optional[float]") -> None:
-        """Return when the call has ended, or at `until`."""
+    def park(self, parking: "Parking", id: int, until: "Optional[float]", stay: bool) -> None:
+        """Wait for parking.release(), or until that time, reading link `id` meanwhile if nobody else does.
+
+        stay: go on reading though what comes is for others. A thread that serves calls doesn't: the link then falls
+        to the one that those calls are for, once that has nothing to do.
+        """
+        poller = None
         with self.lock:
-            if call.ended:
-                return
-            io = self._ios.get(call.link_id)
-            borrowing = None
-            if io is not None and not io.borrowed and self._can_borrow and threading.current_thread() != self._thread:
-                borrowing = self._borrowings.pop() if self._borrowings else Borrowing()
-                borrowing.thread_id = threading.get_ident()
-                call.waker = borrowing
+            io = self._ios.get(id)
+            if io is not None and not io.borrowed and self._can_borrow and not parking.released():
+                poller = self._pollers.pop() if self._pollers else BorrowPoller()
+                poller.register(io.read_fd, READ)
                 io.borrowed = True
-                self._set_mask(io, io.mask & ~READ)
-        if io is None or borrowing is None:
-            call.wait_ended(None if until is None else max(0.0, until - monotonic()))
-            return
-        try:
-            borrowing.poller.register(io.read_fd, READ)
-            while not call.ended:
-                left = -1.0 if until is None else (until - monotonic()) * 1000
-                if until is not None and left <= 0:
+                self._wait_for(io, io.mask & ~READ)
+                parking.wake_fd = poller.wake_fd
+        if poller is not None and io is not None:
+            try:
+                self._read_until(parking, io, poller, until, stay)
+            finally:
+                self._give_back(parking, io, poller)
+        parking.wait(until)
+
+    def _read_until(
+        self, parking: "Parking", io: LinkIO, poller: "BorrowPoller", until: "Optional[float]", stay: bool
+    ) -> None:
+        while not parking.released():
+            left = None if until is None else (until - monotonic()) * 1000
+            if left is not None and left <= 0:
+                return
+            if poller.wait(io.read_fd, left):
+                self._read(io)
+                if not stay or io.ended:
                     return
-                for fd, _ in borrowing.poller.poll(left):
-                    if fd == io.read_fd:
-                        self._read(io)
-                    else:
-                        os.read(fd, 4096)
-        finally:
-            self._give_back(call, io, borrowing)
 
-    def _give_back(self, call: "Call", io: LinkIO, borrowing: "Borrowing") -> None:
+    def _give_back(self, parking: "Parking", io: LinkIO, poller: "BorrowPoller") -> None:
         with self.lock:
-            call.waker = None
+            parking.wake_fd = -1
             io.borrowed = False
-            borrowing.poller.unregister(io.read_fd)
+            poller.unregister(io.read_fd)
             if io.ended:
-                self._close_fds(io)
+                io.close()
             else:
-                self._set_mask(io, io.mask | READ)
-            if self.closed or len(self._borrowings) >= 16:
-                borrowing.close()
+                self._wait_for(io, io.mask | READ)
+            if self.closed:
+                poller.close()
             else:
-                self._borrowings.append(borrowing)
+                self._pollers.append(poller)
 
 
-class Borrowing:
-    """What a thread waits with while it reads a link itself; wake() makes it look whether its call has ended."""
+class BorrowPoller:
+    """What a thread waits with that reads a link itself: that link, and a pipe by which it is woken."""
 
     def __init__(self) -> None:
-        self._read_fd, self._write_fd = _pipe()
-        self.thread_id = 0
-        self.poller = select.poll()
-        self.poller.register(self._read_fd, READ)
+        self._wake_read, self.wake_fd = _pipe()
+        self._poll = select.poll()
+        self._poll.register(self._wake_read, READ)
+        self.register = self._poll.register
+        self.unregister = self._poll.unregister
 
-    def wake(self) -> None:
-        """Make the thread look, if it isn't the one that calls this. Under the router lock."""
-        if self.thread_id != threading.get_ident():
-            os.write(self._write_fd, b"\0")
+    def wait(self, fd: int, timeout_ms: "Optional[float]") -> bool:
+        """Wait for either; return whether `fd` can be read."""
+        ready = [each for each, _ in self._poll.poll(timeout_ms)]
+        if self._wake_read in ready:
+            os.read(self._wake_read, 4096)
+        return fd in ready
 
     def close(self) -> None:
         """Close the pipe."""
-        os.close(self._read_fd)
-        os.close(self._write_fd)
+        os.close(self._wake_read)
+        os.close(self.wake_fd)
 
 
 def _pipe() -> "Tuple[int, int]":

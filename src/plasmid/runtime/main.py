@@ -1,7 +1,8 @@
 """Where a far side begins, once the boot loader has made the bundle importable.
 
 What it does and in which order: its own process group and watchdog, before any thread; the link off descriptors 0 and
-1, so that no print can corrupt it; hello. From then on it takes calls. The console comes before any user code runs.
+1, so that no print can corrupt it; hello. From then on it takes calls. The console comes before any user code runs; it
+is asked for together with the hello, to keep what is sent at boot small.
 The main thread runs function calls, one after the other, until the parent says goodbye or the link ends.
 """
 
@@ -13,7 +14,6 @@ from plasmid.core import values
 from plasmid.core.events import LinkEnded, LinkLeft
 from plasmid.core.switch import PARENT
 from plasmid.runtime import importer, watchdog
-from plasmid.runtime.console import Console
 from plasmid.runtime.context import Context
 from plasmid.runtime.runtime import Runtime
 
@@ -29,6 +29,14 @@ runtime = None  # type: Optional[Runtime]
 
 # How long an orderly end may take; the watchdog's patience is the bound once the link has gone.
 END_MAX_S = 5.0
+
+# Needed before any user code runs, or sure to be needed soon, but not for saying hello.
+AFTER_HELLO = [
+    "plasmid.runtime.console",
+    "plasmid.runtime.missing",
+    "plasmid.core.extensions",
+    "plasmid.core.remote",
+]
 IMPORT_TIMEOUT_S = 60.0
 
 
@@ -53,16 +61,23 @@ def main(config: bytes, bundle: bytes) -> None:
             runtime.jobs.stop_functions()
 
     runtime.on_link.append(on_link)
-    link = runtime.loop.attach(PARENT, read_fd, write_fd)
-    console = Console(_send_records(runtime), runtime.loop.watch)
-    runtime.loop.start()
+    runtime.loop.attach(PARENT, read_fd, write_fd)
     found = importer.current
-    assert found is not None and link is not None
-    found.connect(_ask_parent(runtime))
-    found.after_import("logging", console.attach)
-    runtime.defer(found.run_site)
+    assert found is not None
+    found.ask = _ask_parent(runtime)
+    # The question leaves along with the hello, so the answer is here by the time the first call can be.
+    found.take(found.ask(AFTER_HELLO))
+    from plasmid.runtime.console import Console
+    from plasmid.runtime.missing import Missing
+
+    missing = Missing(found)
+    console = Console(_send_records(runtime), runtime.loop.watch)
+    missing.after_import("logging", console.attach)
+    runtime.loop.start()
+    runtime.ready.set()
+    runtime.defer(missing.run_site)
     runtime.jobs.serve_functions()
-    _end(runtime, console)
+    _end(runtime, console.flush)
 
 
 def _take_link() -> "Tuple[int, int]":
@@ -100,12 +115,12 @@ def _ask_parent(runtime: Runtime) -> "Callable[[List[str]], Dict[str, Any]]":
     return ask
 
 
-def _end(runtime: Runtime, console: Console) -> None:
+def _end(runtime: Runtime, flush: "Callable[[], None]") -> None:
     """Leave in order: children and services first, then what was printed, then the goodbye."""
     until = monotonic() + END_MAX_S
     for closer in reversed(runtime.closers):
         closer()
-    console.flush()
+    flush()
     with runtime.lock:
         runtime.node.say_goodbye(PARENT, "it ended")
         runtime.loop.settle()

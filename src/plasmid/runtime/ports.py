@@ -4,6 +4,7 @@ One lock guards all of them, for no longer than it takes to move an item; a hand
 router lock, never the other way round.
 """
 
+import os
 import threading
 from time import monotonic
 
@@ -12,22 +13,59 @@ from plasmid.core.errors import PlasmidError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
-    from typing import Any, Deque, List, Optional
+    from typing import Any, Callable, Deque, List, Optional
 else:
     from _collections import deque  # what `collections` gives, without the milliseconds of importing the rest of it
 
 guard = threading.Lock()
+
+# Set by the service pool, whose threads mustn't be missed while they wait here: called by a thread that is about to wait,
+# without the guard; what it returns, if anything, is called when the wait is over.
+about_to_wait = None  # type: Optional[Callable[[], Optional[Callable[[], None]]]]
 
 
 class TimedOut(PlasmidError, TimeoutError):
     """Nothing came in the time given to a get(), or there was no room in the time given to a put()."""
 
 
+class Parking:
+    """Where one thread waits, once, until release() is called: by any thread, under whatever lock, before or after.
+
+    It waits on a lock, or, while it has borrowed a link, in poll(); see Loop.park().
+    """
+
+    __slots__ = "_lock", "_thread", "wake_fd"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._thread = threading.get_ident()
+        self.wake_fd = -1
+
+    def release(self) -> None:
+        """End the wait."""
+        # First this, then the look at wake_fd: wait_polling() does the same two things in the other order, so one
+        # of the two always notices.
+        self._lock.release()
+        if self.wake_fd >= 0 and self._thread != threading.get_ident():
+            os.write(self.wake_fd, b"\0")
+
+    def released(self) -> bool:
+        """Whether release() was called."""
+        return not self._lock.locked()
+
+    def wait(self, until: "Optional[float]") -> None:
+        """Wait for release(), or until that time."""
+        left = -1 if until is None else min(max(0.0, until - monotonic()), threading.TIMEOUT_MAX)
+        if self._lock.acquire(True, left):
+            self._lock.release()
+
+
 class Port:
     """Something a thread can wait on, alone or through a Select."""
 
     def __init__(self) -> None:
-        self._waiting = []  # type: List[Any]  # a held lock for each thread that waits
+        self._waiting = []  # type: List[Parking]
         self._selects = []  # type: List[Any]
 
     def has(self) -> bool:
@@ -50,20 +88,25 @@ class Port:
     def wait(self, until: "Optional[float]") -> bool:
         """Wait for has(); False at `until`. With the guard held, which is given up meanwhile."""
         while not self.has():
-            left = None if until is None else until - monotonic()
-            if left is not None and left <= 0:
+            if until is not None and until <= monotonic():
                 return False
-            lock = threading.Lock()
-            lock.acquire()
-            self._waiting.append(lock)
+            parking = Parking()
+            self._waiting.append(parking)
             guard.release()
+            waited = about_to_wait and about_to_wait()
             try:
-                lock.acquire(True, -1 if left is None else min(left, threading.TIMEOUT_MAX))
+                self.park(parking, until)
             finally:
+                if waited:
+                    waited()
                 guard.acquire()
-                if lock in self._waiting:
-                    self._waiting.remove(lock)
+                if parking in self._waiting:
+                    self._waiting.remove(parking)
         return True
+
+    def park(self, parking: Parking, until: "Optional[float]") -> None:
+        """Have this thread wait. Those who know by which link its item will come read that link meanwhile."""
+        parking.wait(until)
 
     def get(self, timeout: "Optional[float]" = None) -> "Any":
         """Return the next item. TimedOut after `timeout` seconds without one, 0 for at once; None waits for ever."""

@@ -14,14 +14,17 @@ from plasmid.core import address as addresses
 from plasmid.core import events, values
 from plasmid.core.errors import Overloaded, ReceiverClosed
 from plasmid.core.streams import Streams
+from plasmid.runtime import ports
 from plasmid.runtime.ports import Port, guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
-    from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
+    from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
     from plasmid.runtime.runtime import Runtime
+
+    Buffer = Union[bytes, bytearray, memoryview]
 else:
     from _collections import deque
 
@@ -36,6 +39,7 @@ class Plumbing:
         self.lock = runtime.lock
         self.ended = {}  # type: Dict[Tuple[bytes, int], str]  # streams of ours that take no more, and why
         self.blocked = {}  # type: Dict[Tuple[bytes, int], List[Any]]  # a held lock for each thread that waits to put
+        self.abandoned = None  # type: Any  # what plasmid.service.streams keeps here
         self._numbers = 0
         with self.lock:
             self.streams = runtime.node.use_streams(Streams)
@@ -93,6 +97,11 @@ class Receiver(Port):
         """Return the handle by which values are put here. It can be sent as part of any value."""
         return Sender(self._runtime, self._runtime.node.address, self.number, self._token)
 
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called, or the context has ended."""
+        return self._closed
+
     def has(self) -> bool:
         """Whether a value is there, or the reason why none comes."""
         return bool(self._items or self._losses or self._closed)
@@ -114,7 +123,10 @@ class Receiver(Port):
         return values.decode(payload, self._classes or self._runtime.find_class, self._runtime.handle)
 
     def __iter__(self) -> "Iterator[Any]":
-        """Give values until every context that put some has closed its Sender, or this is closed."""
+        """Give values until there are none and this is closed, or one of those who put some has closed or is lost.
+
+        With several senders use get(): it raises ReceiverClosed once for each.
+        """
         while True:
             try:
                 yield self.get()
@@ -142,8 +154,9 @@ class Receiver(Port):
 
     def source_closed(self, event: "events.SourceClosed") -> None:
         """Take note that a context puts no more. A handler of the loop."""
+        where = "%s (%s)" % (self._runtime.name_of(event.source), addresses.text(event.source))
         with guard:
-            self._losses.append(event.lost or "its sender was closed")
+            self._losses.append("%s was lost: %s" % (where, event.lost) if event.lost else where + " puts no more")
             self.wake()
 
 
@@ -168,29 +181,43 @@ class Sender:
         """
         parts = values.encode(value, "value")
         until = None if timeout is None else monotonic() + timeout
-        runtime = self._runtime
-        plumbing = self._plumbing
-        key = self.address, self.number
         while True:
-            with runtime.lock:
-                reason = plumbing.ended.get(key)
-                if reason is not None:
-                    raise ReceiverClosed("putting to %s: %s" % (self, reason))
-                sent = plumbing.streams.put(self.address, self.number, self._token, parts)
-                if sent:
-                    runtime.loop.settle()
-                    return
-                lock = threading.Lock()
-                lock.acquire()
-                waiting = plumbing.blocked.setdefault(key, [])
-                waiting.append(lock)
-            left = -1 if until is None else max(0.0, until - monotonic())
-            woken = lock.acquire(True, left)
-            with runtime.lock:
-                if lock in waiting:
-                    waiting.remove(lock)
+            lock = threading.Lock()
+            lock.acquire()
+            if self.offer(parts, lock):
+                return
+            waited = ports.about_to_wait and ports.about_to_wait()
+            try:
+                woken = lock.acquire(True, -1 if until is None else max(0.0, until - monotonic()))
+            finally:
+                if waited:
+                    waited()
             if not woken:
+                self.forget(lock)
                 raise Overloaded("put", str(self), "its receiver took nothing for %s s" % timeout)
+
+    def offer(self, parts: "Sequence[Buffer]", waiter: "Any") -> bool:
+        """Put an encoded value if there is room. If not, waiter.release() is called once it's worth another try.
+
+        It is called under the router lock: it must only queue and wake. Raises what put() raises.
+        """
+        key = self.address, self.number
+        with self._runtime.lock:
+            reason = self._plumbing.ended.get(key)
+            if reason is not None:
+                raise ReceiverClosed("putting to %s: %s" % (self, reason))
+            if not self._plumbing.streams.put(self.address, self.number, self._token, parts):
+                self._plumbing.blocked.setdefault(key, []).append(waiter)
+                return False
+            self._runtime.loop.settle()
+            return True
+
+    def forget(self, waiter: "Any") -> None:
+        """Take back what offer() was given to release."""
+        with self._runtime.lock:
+            waiting = self._plumbing.blocked.get((self.address, self.number), [])
+            if waiter in waiting:
+                waiting.remove(waiter)
 
     def put_nowait(self, value: "Any") -> None:
         """Put a value if there is room; else Overloaded."""

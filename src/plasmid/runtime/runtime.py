@@ -11,7 +11,7 @@ from plasmid.core import address as addresses
 from plasmid.core import events, values
 from plasmid.core.errors import ValueDecodeError
 from plasmid.core.node import Node
-from plasmid.runtime.context import Call, Context, find_declared, resolve
+from plasmid.runtime.context import Call, Context, declared, resolve
 from plasmid.runtime.jobs import Jobs
 from plasmid.runtime.loop import Loop
 
@@ -27,7 +27,8 @@ HOOKS = {
     "children": "plasmid.builtin.children:handle",
     "plumbing": "plasmid.runtime.receivers:Plumbing",
     "sender": "plasmid.runtime.receivers:sender_from",
-    "classes": "plasmid.service.child:result_classes",
+    "classes": "plasmid.service.methods:classes_of_function",
+    "services": "plasmid.service.directory:services_of",
 }
 
 
@@ -47,10 +48,13 @@ class Runtime:
         self.default_timeout_s = None  # type: Optional[float]
         self.permit = _permit_nothing  # type: Callable[[bytes, str], None]
         self.on_link = []  # type: List[Callable[[Any], None]]
+        self.explain_loss = None  # type: Optional[Callable[[bytes], str]]
         self.closers = []  # type: List[Callable[[], None]]  # called at an orderly end, the last one first
         self.on_gone = []  # type: List[Callable[[bytes, str], None]]
+        self.find_class = declared.get  # returns the declared class of that name, None if there is none
         self.myself = Context(self, address, name)
         self.jobs = Jobs(self)
+        self.ready = threading.Event()  # set once user code may run here
         self._plumbing = None  # type: Any
         self._making = threading.Lock()
         self._hooks = {}  # type: Dict[str, Any]
@@ -102,13 +106,10 @@ class Runtime:
             return self.hook("sender")(self, data)
         raise ValueDecodeError("a handle of kind %d that is none, or of a kind unknown here" % code)
 
-    def find_class(self, name: str) -> "Optional[type]":
-        """Return the declared class of that name."""
-        return find_declared(name)
-
     def classes_of(self, fn: "Any") -> "Any":
         """Return what finds the classes that results of `fn` may name: those of its annotations, and declared ones."""
-        return self.hook("classes")(fn) if "return" in getattr(fn, "__annotations__", ()) else None
+        declares = isinstance(fn, type) or "return" in getattr(fn, "__annotations__", ())
+        return self.hook("classes")(fn) if declares else None
 
     def is_parent(self, address: bytes) -> bool:
         """Whether the context at `address` has authority here: it stands above this one, or is it."""

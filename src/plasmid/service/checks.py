@@ -442,9 +442,10 @@ def _record_annotations(cls: "Any") -> "Optional[Dict[str, Any]]":
     if fields is not None:
         # Not its ClassVars and InitVars.
         return {name: field.type for name, field in fields.items() if field._field_type.name == "_FIELD"}
-    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+    names = getattr(cls, "_fields", None)
+    if issubclass(cls, tuple) and names is not None:
         annotations = getattr(cls, "__annotations__", {})
-        return {name: annotations[name] for name in cls._fields if name in annotations}
+        return {name: annotations[name] for name in names if name in annotations}
     return None
 
 

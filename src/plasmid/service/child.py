@@ -1,10 +1,10 @@
-"""What the runtime of a context finds here by name: the pool that makes itself, and classes of a function's result."""
+"""The pool that a child makes itself. The runtime finds it here by name."""
 
 from plasmid.service.pool import Pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional
+    from typing import Any
 
     from plasmid.runtime.jobs import Jobs
     from plasmid.runtime.runtime import Runtime
@@ -31,16 +31,3 @@ class Host:
 def make_pool(runtime: "Runtime") -> None:
     """Make the pool of a child, at the first service call of a parent. It closes when the context ends."""
     runtime.closers.append(Pool(Host(runtime), size=CHILD_POOL_SIZE).close)
-
-
-def result_classes(function: "Any") -> "Optional[Callable[[str], Optional[type]]]":
-    """Return what finds the classes that the return annotation of a function declares, None if it declares none."""
-    annotation = function.__annotations__.get("return")
-    if annotation is None or annotation in (int, str, float, bool, bytes, list, dict):
-        return None
-    from plasmid.service.checks import declared_classes, from_annotation
-
-    try:
-        return declared_classes([from_annotation(annotation, [getattr(function, "__globals__", {})])])
-    except TypeError:
-        return None

@@ -70,6 +70,7 @@ class Message(Protocol):
 
     def running(self) -> "ContextManager[Any]":
         """Make the deadline and the cancellation of this job those of the calls made in this thread meanwhile."""
+        ...
 
 
 class Jobs(Protocol):
@@ -93,6 +94,7 @@ class Backlog(Protocol):
 
     def take(self) -> "List[Any]":
         """Return and remove the requests that have arrived and that nobody has read."""
+        ...
 
     def give_back(self, requests: "List[Any]") -> None:
         """Have requests that were read served next, before any that wasn't."""

@@ -1,7 +1,8 @@
 """Invokers: how calls of a service become calls of its methods.
 
 The pool hands an invoker one request at a time per thread; what may run side by side is told by `max_concurrency`,
-which the pool heeds when it hands out requests. The order is always the same: is the caller still waiting, does the
+which the pool heeds when it hands out requests. An async method or a generator gives its thread back while it waits;
+the pool goes on counting it as running. The order is always the same: is the caller still waiting, does the
 method exist, do the policies allow the caller, is the message within its limit, and only then are the arguments
 decoded and checked. Whatever user code raises, SystemExit included, is caught in attempt() and becomes an answer.
 """
@@ -25,10 +26,17 @@ if TYPE_CHECKING:
     from typing import Any, Callable, List, Optional, Tuple
 
     from plasmid.runtime.jobs import Job
+    from plasmid.runtime.receivers import Sender
     from plasmid.service.interfaces import Backlog, Message
     from plasmid.service.methods import Method
 
 NAME_SHOWN_MAX = 80
+
+# Kinds of methods, as errors name them.
+PLAIN = "a plain method"
+ASYNC = "an async function"
+STREAM = "a generator"
+ASYNC_STREAM = "an async generator"
 
 
 class NoReply:
@@ -44,16 +52,24 @@ NO_REPLY = NoReply()  # type: Any
 
 
 class Request:
-    """One call on its way through an invoker: the message, and what reading it has found."""
+    """One call on its way through an invoker: the message, and what reading it has found.
 
-    __slots__ = "job", "method", "args", "key", "is_started"
+    lane: whose turn it takes, see lanes.py. is_detached: it goes on without a thread of the pool. course: what goes on
+    then, once it has begun: an Outflow or a Task.
+    """
 
-    def __init__(self, job: "Message") -> None:
+    __slots__ = "job", "lane", "method", "args", "sender", "key", "is_started", "is_detached", "course"
+
+    def __init__(self, job: "Message", lane: bytes = b"") -> None:
         self.job = job
+        self.lane = lane
         self.method = None  # type: Optional[Method]
         self.args = None  # type: Any
+        self.sender = None  # type: Optional[Sender]
         self.key = None  # type: Optional[bytes]
         self.is_started = False
+        self.is_detached = False
+        self.course = None  # type: Any
 
 
 class Invoker:
@@ -63,6 +79,11 @@ class Invoker:
     max_concurrency = 0
     # How many calls may wait for a thread. Further ones get Overloaded.
     max_queued = 1000
+    # How many async calls and streams may be under way at once. One caller may have half of them, the next half of what
+    # is left, and so on; further ones get Overloaded.
+    max_detached = 4096
+    # Whether calls are served in the order of their arrival, and not by turns of their callers.
+    keeps_order = False
 
     # Set by the pool.
     backlog = None  # type: Optional[Backlog]
@@ -76,11 +97,48 @@ class Invoker:
         return method.call(self.service, kwargs, msg)
 
     def serve(self, request: Request) -> None:
-        """Run one call and answer it. Called on a pool thread; raises nothing."""
+        """Run one call and answer it. Called on a pool thread, again for each part of a stream; raises nothing."""
+        if request.course is not None:
+            request.course.go_on()
+            return
         result, error = attempt(self.read, request)
-        if error is None:
+        if error is None and request.method is not None and request.method.kind != PLAIN:
+            error = self._begin(request)
+            if error is None:
+                return
+        elif error is None:
             result, error = attempt(self.run, request)
         self.answer(request, result, error)
+
+    def _begin(self, request: Request) -> "Optional[BaseException]":
+        """Start an async method or a generator. Returns an error if that can't be; all else is answered when it ends."""
+        backlog = self.backlog
+        method = request.method
+        assert method is not None
+        if backlog is None:
+            return PlasmidError("%s is %s; only a pool can run it" % (method.title, method.kind))
+        if not backlog.detach(request):
+            found = "its caller has as many streams and async calls under way there as one may"
+            return Overloaded(call_text(request.job), "", found)
+        result, error = attempt(self.run, request)
+        if error is None and method.is_stream:
+            from plasmid.service.outflow import begin_stream
+
+            _, error = attempt(begin_stream, self, request, result)
+        elif error is None and hasattr(result, "__await__"):
+            _, error = attempt(backlog.event_loop().begin, self, request, result)
+        elif error is None:
+            # An invoke() of the user's own has made a plain result of it.
+            self.end(request, result, None)
+        if error is not None:
+            self.end(request, None, error)
+        return None
+
+    def end(self, request: Request, result: "Any", error: "Optional[BaseException]") -> None:
+        """Answer a call that went on without a thread."""
+        self.answer(request, result, error)
+        if self.backlog is not None:
+            self.backlog.finish(request)
 
     def read(self, request: Request) -> None:
         """Find the method, ask the policies, decode and check the arguments. Raises CallError if it may not run."""
@@ -99,6 +157,8 @@ class Invoker:
         if limit and job.size > limit:
             raise method.refused("its arguments are %d bytes; the service takes at most %d" % (job.size, limit))
         args = job.args(method.classes())
+        if method.is_stream:
+            request.sender = method.take_sender(args, job)
         method.check(service, args)
         request.method = method
         request.args = args
@@ -136,9 +196,11 @@ class SerializedInvoker(Invoker):
     """Runs the calls of one service one after the other, in the order of their arrival.
 
     They stay on one thread of the pool until none is left, unless another service would have to wait for a thread.
+    An async method or a generator is one call until it ends.
     """
 
     max_concurrency = 1
+    keeps_order = True
 
 
 def attempt(act: "Callable[..., Any]", *args: "Any") -> "Tuple[Any, Optional[BaseException]]":

@@ -347,6 +347,15 @@ def _check_may_be_exposed(owner: type, name: str, value: "Any", base: type) -> N
         raise TypeError("%s is exposed, but %s is no Service; derive it from Service" % (title, owner.__name__))
 
 
+def classes_of_function(function: "Any") -> "Optional[Classes]":
+    """Return the lookup of the classes that the result of calling this function, or class, may name."""
+    if isinstance(function, type):
+        from plasmid.service.checks import declared_classes, from_annotation
+
+        return _with_declared(declared_classes([from_annotation(function, [])]))
+    return classes_of_result(function, [getattr(function, "__globals__", {})])
+
+
 def classes_of_result(function: "Any", namespaces: "List[Dict[str, Any]]") -> "Optional[Classes]":
     """Return the lookup of the classes that results of `function` may name: see Method.result_classes()."""
     annotation = annotations_of(function).get("return")
@@ -364,10 +373,10 @@ def classes_of_result(function: "Any", namespaces: "List[Dict[str, Any]]") -> "O
 def _with_declared(classes: "Optional[Classes]") -> "Optional[Classes]":
     if classes is None:
         return None
-    from plasmid.runtime.context import find_declared
+    from plasmid.runtime.context import declared
 
     found = classes
-    return lambda name: found(name) or find_declared(name)
+    return lambda name: found(name) or declared.get(name)
 
 
 def compile_checks(declared: "Mapping[str, Any]", namespaces: "List[Dict[str, Any]]") -> "Dict[str, Check]":

@@ -290,7 +290,8 @@ class Pool:
                 if refuse is not None:
                     failed.append((each, refuse))
         for each, refuse in failed:
-            each.fail(refuse(each) if error is None else error)
+            # Without its traceback, which would make it an error of the method's own.
+            each.fail(refuse(each) if error is None else error.with_traceback(None))
 
     def _permitted_job(self, activation: Activation) -> "Optional[Message]":
         """Return the first of the waiting calls that may have the service started; those before it are refused."""

@@ -2,11 +2,13 @@
 
 Each service has a queue of its own. The ring holds the queues from which a request may be taken now, and a turn goes
 to one queue at a time, so a flood on one service costs another at most one call's wait per thread. Idle services
-aren't in the ring: ten thousand of them cost nothing per call. Calls of services that aren't active yet stand in the
-WaitingRoom.
+aren't in the ring: ten thousand of them cost nothing per call. Within a queue callers take turns, see lanes.py, and so
+do the three kinds of work: calls, streams that go on, and messages of the service's select. Calls of services that
+aren't active yet stand in the WaitingRoom.
 """
 
 from plasmid.service.invokers import Request
+from plasmid.service.lanes import Lanes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +23,9 @@ else:
 
 # How many services may be on their way to life at once, each in a thread of its own.
 ACTIVATING_MAX = 8
-# How many calls may wait for services that aren't active yet, all together.
-ACTIVATION_WAITING_MAX = 1000
+# How many calls may wait for services that aren't active yet, all together. With the call that starts it, they are as
+# many as the queue of a service takes.
+ACTIVATION_WAITING_MAX = 999
 
 
 class Offer:
@@ -34,58 +37,129 @@ class Offer:
 
 
 class ServiceQueue:
-    """The requests of one service that no thread has taken. Owned by the pool's lock, as its Schedule is."""
+    """The requests of one service that no thread has taken. Owned by the pool's lock, as its Schedule is.
 
-    __slots__ = "invoker", "arrived", "ready", "running", "is_listed"
+    running: the requests that were taken and haven't ended, whether a thread is busy with them or, `detached`, not.
+    """
+
+    __slots__ = "invoker", "arrived", "ready", "resumed", "delivery", "running", "detached", "is_listed", "_turn"
 
     def __init__(self, invoker: "Any") -> None:
         self.invoker = invoker
-        self.arrived = deque()  # type: Deque[Request]
+        self.arrived = Lanes(invoker.keeps_order)
         # Requests that an invoker has read and given back: they come before any that nobody has looked at.
         self.ready = deque()  # type: Deque[Request]
+        # Streams that need a thread again. They count as running already.
+        self.resumed = deque()  # type: Deque[Request]
+        # Stands for the messages of the service's select, while there are any.
+        self.delivery = None  # type: Optional[Request]
         self.running = 0
+        self.detached = {}  # type: Dict[bytes, int]  # how many, by lane
         self.is_listed = False
+        self._turn = 0
 
     def may_run(self) -> bool:
         """Say whether a request can be taken now."""
+        if self.resumed:
+            return True
         limit = self.invoker.max_concurrency
-        return bool(self.ready or self.arrived) and (limit <= 0 or self.running < limit)
+        return bool(self.ready or self.arrived or self.delivery) and (limit <= 0 or self.running < limit)
 
     def take(self) -> Request:
-        """Return the next request, and count it as running."""
-        self.running += 1
-        return self.ready.popleft() if self.ready else self.arrived.popleft()
+        """Return the next request, and count it as running. Only when may_run()."""
+        if not self.resumed and self.delivery is None:
+            self.running += 1
+            return self.ready.popleft() if self.ready else self.arrived.pop()
+        while True:
+            self._turn += 1
+            request = self._take_kind(self._turn % 3)
+            if request is not None:
+                return request
+
+    def _take_kind(self, kind: int) -> "Optional[Request]":
+        if kind == 0:
+            return self.resumed.popleft() if self.resumed else None
+        limit = self.invoker.max_concurrency
+        if 0 < limit <= self.running:
+            return None
+        request = None  # type: Optional[Request]
+        if kind == 1:
+            request, self.delivery = self.delivery, None
+        elif self.ready or self.arrived:
+            request = self.ready.popleft() if self.ready else self.arrived.pop()
+        if request is not None:
+            self.running += 1
+        return request
+
+    def detach(self, request: Request) -> bool:
+        """Have a running request go on without a thread. False if its caller has too many of those already.
+
+        One caller may have as many as there is room left for others: however much one takes, there is room for the next.
+        """
+        own = self.detached.get(request.lane, 0)
+        if own >= self.invoker.max_detached - sum(self.detached.values()):
+            return False
+        self.detached[request.lane] = own + 1
+        request.is_detached = True
+        return True
+
+    def attach(self, request: Request) -> None:
+        """Take note that a request which went on without a thread has ended."""
+        left = self.detached[request.lane] - 1
+        if left:
+            self.detached[request.lane] = left
+        else:
+            del self.detached[request.lane]
 
     def take_arrived(self) -> "List[Request]":
         """Return and forget those that nobody has read."""
-        waiting = list(self.arrived)
-        self.arrived.clear()
-        return waiting
+        return self.arrived.pop_all()
 
     def take_all(self) -> "List[Request]":
-        """Return and forget all that wait."""
+        """Return and forget all calls that wait to be started, and the messages."""
+        self.delivery = None
         waiting = list(self.ready)
         self.ready.clear()
         return waiting + self.take_arrived()
 
 
 class Schedule:
-    """The ring of queues, in the order of their turns."""
+    """The ring of queues, in the order of their turns.
+
+    squeezed: requests that had to leave a full queue, for whoever offered the one that took the place to answer.
+    """
 
     def __init__(self) -> None:
         self.ring = deque()  # type: Deque[ServiceQueue]
+        self.squeezed = []  # type: List[Request]
 
     def offer(self, queue: ServiceQueue, request: Request) -> str:
         """Put a request that has arrived into its queue; return what became of it, one of Offer."""
         if len(queue.ready) + len(queue.arrived) >= queue.invoker.max_queued:
-            return Offer.FULL
-        queue.arrived.append(request)
+            squeezed = queue.arrived.squeeze(request.lane)
+            if squeezed is None:
+                return Offer.FULL
+            self.squeezed.append(squeezed)
+        queue.arrived.push(request)
         return Offer.RUN if self._list(queue) or queue.may_run() else Offer.WAIT
 
     def give_back(self, queue: ServiceQueue, requests: "List[Request]") -> None:
         """Put requests that were read before all that weren't."""
         queue.ready.extend(requests)
         self._list(queue)
+
+    def resume(self, queue: ServiceQueue, request: Request) -> None:
+        """Have a request that went on without a thread get one again."""
+        queue.resumed.append(request)
+        self._list(queue)
+
+    def deliver(self, queue: ServiceQueue, delivery: Request) -> bool:
+        """Have a thread look at the messages of a service. False if one is about to already."""
+        if queue.delivery is not None:
+            return False
+        queue.delivery = delivery
+        self._list(queue)
+        return True
 
     def next(self, last: "Optional[ServiceQueue]", has_spare: bool) -> "Optional[Tuple[ServiceQueue, Request]]":
         """Return what the asking thread should run next, with its queue; None if there is nothing.
@@ -109,7 +183,7 @@ class Schedule:
         return None
 
     def finished(self, queue: "Optional[ServiceQueue]") -> None:
-        """Take note that a thread has finished its request and won't ask for another."""
+        """Take note that a request has ended, and that its thread, if it had one, won't ask for another."""
         if queue is not None:
             queue.running -= 1
             self._list(queue)

@@ -10,7 +10,7 @@ from plasmid.service.policy import AllowParents, Policy, checked_policies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional, Tuple, Type, Union
+    from typing import Any, Dict, Optional, Tuple, Type
 
     from plasmid.router import Router
     from plasmid.runtime.context import Context
@@ -33,7 +33,7 @@ class Service:
     """
 
     # A name of its own for the service, besides name(); the older form uses a number.
-    handle = None  # type: Optional[Union[int, str]]
+    handle = None  # type: Any
     # What dispatch() needs, by name: types as in @arg_spec.
     required_args = {}  # type: Dict[str, Any]
     # Who may call dispatch(). All must allow; with none, nobody may.

@@ -1,0 +1,203 @@
+"""The table: medians over the rounds, ratios within each round, how far they spread, and what must be reached."""
+
+import datetime
+from statistics import median, quantiles
+from typing import NamedTuple
+
+from bench import machine
+from bench.figures import Figure, Target
+
+INTRODUCTION = """\
+# Performance
+
+How Plasmid compares with what the machine allows{and_peers}, measured by `make bench`.
+
+*raw* is the limit: two processes and a socketpair, one frame each way, a small dict through the C codec at both ends,
+and nothing else; for a boot, a child that gets less than 2 KiB of source, and that codec. A service call of Plasmid
+does all of that, and is routed, checked, authorised and given to a pool. *x raw* is the median of the ratios within
+each round: absolute figures move with whatever else the machine does, ratios far less. *spread* is half the distance
+between the quartiles of that ratio, or of the figure itself where there is none, in percent of the median.
+
+Latencies are taken with all processes pinned to one core, since what it costs to hand over between threads varies
+with their places; rates and the start of many children are taken on all cores. All figures take turns, one process
+for each, in {rounds} rounds.
+"""
+
+
+class Samples:
+    """What was measured: by figure and subject, a value for each round that gave one."""
+
+    def __init__(self, subjects: "dict[str, str]") -> None:
+        self.subjects = subjects  # name and version, in the order of the columns
+        self.values: dict[tuple[str, str], dict[int, float]] = {}
+        self.failures: dict[tuple[str, str], str] = {}
+        self.busy: list[float] = []
+
+    def add(self, figure: str, subject: str, round_number: int, value: float) -> None:
+        """Take a value in."""
+        self.values.setdefault((figure, subject), {})[round_number] = value
+
+    def of(self, figure: str, subject: str) -> "list[float]":
+        """Return the values of all rounds."""
+        return list(self.values.get((figure, subject), {}).values())
+
+    def ratios(self, figure: str, subject: str, to: str) -> "list[float]":
+        """Return, for each round that has both, how many times the figure of `to` that of `subject` is."""
+        others = self.values.get((figure, to), {})
+        mine = self.values.get((figure, subject), {})
+        return [value / others[number] for number, value in mine.items() if others.get(number)]
+
+
+class Row(NamedTuple):
+    """One figure, worked out."""
+
+    figure: Figure
+    medians: "dict[str, float]"
+    ratio: "float | None"
+    spread_percent: "float | None"
+    must: "bool | None"
+    goal: "bool | None"
+
+
+def rows(samples: Samples, figures: "list[Figure]") -> "list[Row]":
+    """Return a row for each figure that has a value."""
+    found = []
+    for figure in figures:
+        medians = {name: median(values) for name in samples.subjects if (values := samples.of(figure.name, name))}
+        if not medians:
+            continue
+        ratios = samples.ratios(figure.name, "plasmid", "raw")
+        spread_of = ratios or samples.of(figure.name, "plasmid") or samples.of(figure.name, "raw")
+        found.append(
+            Row(
+                figure,
+                medians,
+                median(ratios) if ratios else None,
+                spread_percent(spread_of),
+                is_met(samples, figure, figure.must),
+                is_met(samples, figure, figure.goal),
+            )
+        )
+    return found
+
+
+def is_met(samples: Samples, figure: Figure, target: "Target | None") -> "bool | None":
+    """Return whether Plasmid reaches it; None where that can't be told."""
+    if target is None:
+        return None
+    if target.to:
+        values = samples.ratios(figure.name, "plasmid", target.to)
+    else:
+        values = [figure.in_unit(value) for value in samples.of(figure.name, "plasmid")]
+    return target.is_met(median(values)) if values else None
+
+
+def spread_percent(values: "list[float]") -> "float | None":
+    """Return half the distance between the quartiles, in percent of the median."""
+    if len(values) < 3 or not median(values):
+        return None
+    low, _, high = quantiles(values, n=4, method="inclusive")
+    return abs(50 * (high - low) / median(values))
+
+
+def cells(samples: Samples, found: "list[Row]") -> "list[list[str]]":
+    """Return the table with its heading."""
+    peers = [name for name in samples.subjects if name not in ("raw", "plasmid")]
+    table = [["figure", "unit", "raw", "Plasmid", "x raw", "spread", "must", "goal", *peers]]
+    for row in found:
+        figure = row.figure
+        table.append(
+            [
+                figure.title,
+                figure.unit,
+                *(shown(figure, row, name) for name in ("raw", "plasmid")),
+                "" if row.ratio is None else f"{row.ratio:.2f}",
+                "" if row.spread_percent is None else f"{row.spread_percent:.0f} %",
+                with_mark(figure, figure.must, row.must),
+                with_mark(figure, figure.goal, row.goal),
+                *(shown(figure, row, name) for name in peers),
+            ]
+        )
+    return table
+
+
+def shown(figure: Figure, row: Row, name: str) -> str:
+    """Return one subject's value, – for none."""
+    return figure.shown(row.medians[name]) if name in row.medians else "–"
+
+
+def with_mark(figure: Figure, target: "Target | None", met: "bool | None") -> str:
+    """Return a target and whether it is reached."""
+    if target is None:
+        return ""
+    return target.text(figure.unit) + {None: "", True: ": yes", False: ": **no**"}[met]
+
+
+def as_text(table: "list[list[str]]") -> str:
+    """Return the table for a terminal."""
+    table = [[cell.replace("**", "") for cell in line] for line in table]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for line in table:
+        first, *others = (cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        lines.append("  ".join([line[0].ljust(len(first)), *others]).rstrip())
+    return "\n".join(lines)
+
+
+def as_markdown(table: "list[list[str]]") -> str:
+    """Return the table for the page."""
+    heading, *lines = table
+    right = ["---", "---", *["--:"] * (len(heading) - 2)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [heading, right, *lines])
+
+
+def surroundings(samples: Samples, rounds: int) -> "list[str]":
+    """Return what to know beside the figures: the machine, versions, the noise, the date."""
+    versions = ", ".join(f"{name} {version}" for name, version in samples.subjects.items() if name != "raw")
+    raw_calls = samples.of("call_down", "raw")
+    noise = f"{median(samples.busy):.0%} of all cores was taken by others" if samples.busy else "not looked at"
+    if len(raw_calls) > 1:
+        low, high = min(raw_calls) * 1e6, max(raw_calls) * 1e6
+        noise += f"; the raw call took from {low:.1f} to {high:.1f} µs over the rounds"
+    return [
+        *machine.description(),
+        versions,
+        f"{rounds} rounds on {datetime.date.today().isoformat()}",
+        f"Noise: {noise}",
+        *failures(samples),
+    ]
+
+
+def failures(samples: Samples) -> "list[str]":
+    """Return a line for each measurement that ended without figures."""
+    return [f"{name} gave no {figure}: {why}" for (figure, name), why in samples.failures.items()]
+
+
+def page(samples: Samples, found: "list[Row]", rounds: int) -> str:
+    """Return docs/performance.md."""
+    and_peers = " and with its peers" if len(samples.subjects) > 2 else ""
+    parts = [
+        INTRODUCTION.format(and_peers=and_peers, rounds=rounds),
+        as_markdown(cells(samples, found)) + "\n",
+        "\n".join("- " + line for line in surroundings(samples, rounds)) + "\n",
+    ]
+    return "\n".join(parts)
+
+
+def as_values(samples: Samples, found: "list[Row]", rounds: int) -> "dict[str, object]":
+    """Return all of it for programs."""
+    return {
+        "surroundings": surroundings(samples, rounds),
+        "figures": {
+            row.figure.name: {
+                "unit": row.figure.unit,
+                "medians": {name: row.figure.in_unit(value) for name, value in row.medians.items()},
+                "ratio": row.ratio,
+                "spread_percent": row.spread_percent,
+                "must": row.must,
+                "goal": row.goal,
+            }
+            for row in found
+        },
+        "failures": failures(samples),
+    }

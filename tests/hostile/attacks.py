@@ -1,0 +1,503 @@
+"""The far side that isn't what it should be. Run by itself: `python -S attacks.py FIRST_STAGE ATTACK SOURCES REPORT`.
+
+It says the mark that an honest first stage says, takes the program without running it, and then does to the link
+what the function of the attack's name says. What it finds out goes into the file REPORT, one JSON value a line.
+"""
+
+import json
+import os
+import sys
+import time
+
+
+def write_all(data, fd=1):  # type: ignore[no-untyped-def]
+    """Write every byte, waiting as long as it takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def read_exactly(size):  # type: ignore[no-untyped-def]
+    """Read so many bytes, or leave at the end of the link."""
+    data = b""
+    while len(data) < size:
+        more = os.read(0, size - len(data))
+        if not more:
+            sys.exit()
+        data += more
+    return data
+
+
+class Peer:
+    """The link of this process, and words to say on it. address: its own; root, sibling: of the others."""
+
+    def __init__(self, address, report_path):  # type: ignore[no-untyped-def]
+        self.address = address
+        self.sibling = (1).to_bytes(4, "big")
+        self.report_path = report_path
+        self._decoder = frames.FrameDecoder(b"")
+        self._ids = 0
+
+    def say(self, kind, flags=0, id=0, target=b"", body=b"", source=None):  # type: ignore[no-untyped-def]
+        """Send one frame; source: None for the truth."""
+        write_all(frames.encode(kind, flags, id, self.address if source is None else source, target, body))
+
+    def say_hello(self, **facts):  # type: ignore[no-untyped-def]
+        """Say a proper hello, or one with other facts."""
+        self.say(Kind.HELLO, body=values.pack(dict({"versions": [frames.PROTOCOL_VERSION], "python": "3.6.0"}, **facts)))
+
+    def next_frame(self):  # type: ignore[no-untyped-def]
+        """Return the next frame that comes; leave at the end of the link."""
+        while True:
+            frame = self._decoder.next_frame()
+            if frame is not None:
+                return frame
+            data = os.read(0, 65536)
+            if not data:
+                sys.exit()
+            self._decoder.feed(data)
+
+    def frame_of(self, *kinds):  # type: ignore[no-untyped-def]
+        """Return the next frame of one of these kinds; answers pings meanwhile."""
+        while True:
+            frame = self.next_frame()
+            if frame.kind == Kind.PING:
+                self.say(Kind.PONG)
+            if frame.kind in kinds:
+                return frame
+
+    def call_frame(self, name, method, payload, target=b"", flags=0, id=None):  # type: ignore[no-untyped-def]
+        """Return the bytes of a service call."""
+        self._ids += 1
+        head = values.pack(["s", name, method])
+        body = calls.CALL_HEAD.pack(0xFFFFFFFF, len(head)) + head + b"".join(values.encode(payload))
+        return frames.encode(Kind.CALL, flags, self._ids if id is None else id, self.address, target, body)
+
+    def call(self, name, method, payload, target=b""):  # type: ignore[no-untyped-def]
+        """Call a service and return its result, or the error's payload as a tuple."""
+        write_all(self.call_frame(name, method, payload, target))
+        while True:
+            frame = self.frame_of(Kind.REPLY, Kind.ERROR)
+            if frame.id != self._ids:
+                continue
+            body = bytes(frame.body)
+            if frame.flags & frames.MORE:
+                total = int.from_bytes(body[:8], "big")
+                body = body[8:]
+                while len(body) < total:
+                    body += bytes(self.frame_of(Kind.DATA).body)
+            value = values.decode(body)
+            return value if frame.kind == Kind.REPLY else tuple(value)
+
+    def report(self, value):  # type: ignore[no-untyped-def]
+        """Tell the test something."""
+        with open(self.report_path, "a") as file:
+            file.write(json.dumps(value) + "\n")
+
+    def linger(self):  # type: ignore[no-untyped-def]
+        """Behave from now on, and say nothing but that this lives."""
+        self.report("done")
+        while True:
+            self.frame_of()
+
+
+NAME = "tests.hostile.sibling:Watched"
+SERVICE = "tests.hostile.sibling.Watched"
+
+
+# ---------------------------------------------------------------- lies
+
+
+def forged_source(peer):  # type: ignore[no-untyped-def]
+    peer.say_hello()
+    call = bytearray(peer.call_frame(SERVICE, "note", {"what": "forged"}))
+    at = frames.HEADER_SIZE
+    call[at : at + 4] = peer.sibling
+    write_all(call)
+    peer.linger()
+
+
+def source_of_the_root(peer):  # type: ignore[no-untyped-def]
+    peer.say_hello()
+    peer.say(Kind.CALL, source=b"", target=peer.sibling, body=b"x")
+    peer.linger()
+
+
+def loss_of_a_sibling(peer):  # type: ignore[no-untyped-def]
+    peer.say_hello()
+    peer.say(Kind.LOST, source=peer.sibling, body=b"it is gone, believe me")
+    peer.linger()
+
+
+def hello_in_anothers_name(peer):  # type: ignore[no-untyped-def]
+    peer.say(Kind.HELLO, source=peer.sibling, body=values.pack({"versions": [frames.PROTOCOL_VERSION]}))
+    peer.linger()
+
+
+def claims_a_childs_address(peer):  # type: ignore[no-untyped-def]
+    """Speak as a context below this one, which is allowed, and as one below the sibling, which isn't."""
+    peer.say_hello()
+    below = peer.address + (7).to_bytes(4, "big")
+    peer.say(Kind.LOST, source=below, body=b"mine")
+    peer.say(Kind.REPLY, 1, 5, peer.sibling, b"x", source=below)
+    peer.report(peer.call(SERVICE, "add", {"a": 1, "b": 2}))
+    peer.say(Kind.PING, source=peer.sibling + (1).to_bytes(4, "big"))
+    peer.linger()
+
+
+def forged_replies(peer):  # type: ignore[no-untyped-def]
+    """Answer calls that were made to others, with ids that may be right: small ones, and those around each real one."""
+    peer.say_hello()
+    near = peer.frame_of(Kind.CALL).id
+    wrong = b"".join(values.encode("forged"))
+    for start in (0, near - 2000):
+        for id in range(start, start + 20000):
+            target = peer.sibling if id % 2 else b""
+            kind = (Kind.REPLY, Kind.ERROR, Kind.CANCEL, Kind.DATA, Kind.CREDIT)[id % 5]
+            if id != near:
+                peer.say(kind, frames.Lane.REPLY, id & (1 << 64) - 1, target, wrong)
+    peer.linger()
+
+
+# ---------------------------------------------------------------- broken links
+
+
+def garbage(peer):  # type: ignore[no-untyped-def]
+    peer.say_hello()
+    write_all(b"\xff" * 100 + os.urandom(10000))
+    peer.linger()
+
+
+def garbage_first(peer):  # type: ignore[no-untyped-def]
+    write_all(b"Last login: today\r\n")
+    peer.linger()
+
+
+def too_large(peer):  # type: ignore[no-untyped-def]
+    peer.say_hello()
+    write_all(frames.encode_head(Kind.CALL, 0, 1, peer.address, b"", frames.FRAME_BODY_SIZE_MAX + 1))
+    peer.linger()
+
+
+def unfinished_frame(peer):  # type: ignore[no-untyped-def]
+    """Begin a frame and give one more byte of it now and then, for ever."""
+    peer.say_hello()
+    write_all(frames.encode_head(Kind.CALL, 0, 1, peer.address, b"", 100_000))
+    while True:
+        write_all(b"x")
+        time.sleep(0.1)
+
+
+def silent(peer):  # type: ignore[no-untyped-def]
+    peer.say_hello()
+    while os.read(0, 65536):
+        pass
+
+
+def hello_twice(peer):  # type: ignore[no-untyped-def]
+    peer.say_hello()
+    peer.say_hello()
+    peer.linger()
+
+
+def wrong_version(peer):  # type: ignore[no-untyped-def]
+    peer.say_hello(versions=[99])
+    peer.linger()
+
+
+def hello_of_nonsense(peer):  # type: ignore[no-untyped-def]
+    peer.say(Kind.HELLO, body=b"\xdf\xff\xff\xff\xff")
+    peer.linger()
+
+
+def goodbye_at_once(peer):  # type: ignore[no-untyped-def]
+    peer.say(Kind.GOODBYE, body=b"\x1b[31mno")
+    peer.linger()
+
+
+def hello_and_goodbye(peer):  # type: ignore[no-untyped-def]
+    peer.say_hello()
+    peer.say(Kind.GOODBYE, body=b"\x1b[31mno")
+    peer.linger()
+
+
+# ---------------------------------------------------------------- floods
+
+
+def small_calls(peer):  # type: ignore[no-untyped-def]
+    """Call the service as fast as can be, and never read an answer."""
+    peer.say_hello()
+    for _ in range(400):
+        write_all(b"".join(peer.call_frame(SERVICE, "add", {"a": 1, "b": 2}) for _ in range(500)))
+    peer.linger()
+
+
+def refused_calls(peer):  # type: ignore[no-untyped-def]
+    """Ask for what is refused, each time with a longer answer than question, and never read one."""
+    peer.say_hello()
+    for _ in range(400):
+        write_all(b"".join(peer.call_frame("no.such.Service", None, None) for _ in range(500)))
+    peer.linger()
+
+
+def pings(peer):  # type: ignore[no-untyped-def]
+    peer.say_hello()
+    ping = frames.encode(Kind.PING, 0, 1, peer.address, b"")
+    for _ in range(400):
+        write_all(ping * 2000)
+    peer.linger()
+
+
+def large_answers(peer):  # type: ignore[no-untyped-def]
+    """Ask for 60 KB at a time and never read it."""
+    peer.say_hello()
+    for _ in range(40):
+        write_all(b"".join(peer.call_frame(SERVICE, "give", {"size": 60_000}) for _ in range(500)))
+    peer.linger()
+
+
+def long_answers(peer):  # type: ignore[no-untyped-def]
+    """Ask for 1 MB at a time and never read it."""
+    peer.say_hello()
+    for _ in range(8):
+        write_all(b"".join(peer.call_frame(SERVICE, "give", {"size": 1_000_000}) for _ in range(500)))
+    peer.linger()
+
+
+def announced_bodies(peer):  # type: ignore[no-untyped-def]
+    """Announce long calls, puts and answers, and send a byte of each."""
+    peer.say_hello()
+    for id in range(20_000):
+        kind = (Kind.CALL, Kind.PUT, Kind.REPLY)[id % 3]
+        total = (16 << 20) - id
+        peer.say(kind, (0, 2, 1)[id % 3] | frames.MORE, id, b"", total.to_bytes(8, "big") + b"x")
+    peer.linger()
+
+
+def bodies_up_to_their_credit(peer):  # type: ignore[no-untyped-def]
+    """Begin long calls, and send of each all that may be sent unasked."""
+    peer.say_hello()
+    chunk = bytes(frames.CHUNK_SIZE)
+    for id in range(2000):
+        peer.say(Kind.CALL, frames.MORE, id, b"", (16 << 20).to_bytes(8, "big") + chunk)
+        for _ in range(3):
+            peer.say(Kind.DATA, frames.MORE, id, b"", chunk)
+    peer.linger()
+
+
+def flood_of_a_sibling(peer):  # type: ignore[no-untyped-def]
+    """Send the sibling what it never asked for, as fast as the link takes it: 400 MB."""
+    peer.say_hello()
+    chunk = bytes(200_000)
+    kinds = ((Kind.DATA, 1), (Kind.REPLY, 1), (Kind.DATA, 0 | frames.MORE), (Kind.PUT, 2), (Kind.CREDIT, 3))
+    for turn in range(2000):
+        kind, flags = kinds[turn % len(kinds)]
+        peer.say(kind, flags, turn % 7, peer.sibling, chunk)
+    peer.linger()
+
+
+def calls_to_a_sibling(peer):  # type: ignore[no-untyped-def]
+    """Call the sibling's services and functions without end."""
+    peer.say_hello()
+    for _ in range(200):
+        write_all(b"".join(peer.call_frame(SERVICE, "add", {"a": 1, "b": 2}, peer.sibling) for _ in range(500)))
+    peer.linger()
+
+
+def log_records(peer):  # type: ignore[no-untyped-def]
+    """Log without end: what might be taken for another line, for a format, for an order to the terminal."""
+    peer.say_hello()
+    nasty = "".join(map(chr, range(256))) + "%s%n{0}\x1b]0;owned\x07\n2000-01-01 CRITICAL root: forged\u202e\udc41"
+    nasty = nasty.encode("utf-8", "ignore").decode()
+    records = [[30, "evil\nlogger", nasty, 0.0]] * 50 + [[30, "x", "y" * 20000, 1.0], ["30", 1, 2, 3], [], None, [30]]
+    records += [[10**9, "x", "level", 0.0], [30, "x", "y", float("nan")], [True, "x", "y", 0.0]]
+    flags = frames.NO_REPLY
+    for _ in range(2000):
+        write_all(peer.call_frame("plasmid.console", "records", {"records": records}, b"", flags))
+    for payload in (None, {"records": 7}, {"records": {}}, [], {"records": [[[[]]]]}, b"x" * 2_000):
+        write_all(peer.call_frame("plasmid.console", "records", payload))
+    peer.linger()
+
+
+# ---------------------------------------------------------------- asking
+
+
+def hostile_names():  # type: ignore[no-untyped-def]
+    """Return names of modules that this context was never given."""
+    names = ["os", "sys", "pytest", "_pytest", "hypothesis", "site", "sitecustomize", "usercustomize", "builtins"]
+    names += ["tests", "tests.conftest", "tests.hostile", "tests.hostile.sibling", "tests.hostile.attacks", "__main__"]
+    names += ["", ".", "..", "...", "a..b", ".os", "os.", "os.path", "../../etc/passwd", "/etc/passwd", "etc/passwd"]
+    names += ["tests/conftest", "tests\\conftest", "tests.conftest\0", "\0", "tests.conftest.py", "conftest", "setup"]
+    names += ["plasmid/../tests/conftest", "plasmid..tests", "plasmid.\0", "plasmid.core.errors.py", "plasmid.."]
+    names += ["plasmid.__main__.x", "plasmid.core/errors", "plasmid.core\\errors", "plasmid.no_such", "PLASMID", "Tests"]
+    names += ["tests\u200b", "t\u0435sts", "te\u0301sts", "\u202etests", "\udc80".encode("utf-8", "replace").decode()]
+    names += ["x" * 300, "a." * 200 + "a", "%s", "{}", "tests;import os", "tests import os", "tests\n", " tests", "tests "]
+    names += ["importlib", "importlib.util", "encodings.idna", "antigravity", "this", "lib2to3", "test.support", "idlelib"]
+    names += ["msgpack", "msgpack._cmsgpack", "rich", "click", "pip", "setuptools", "_distutils_hack", "ruff", "mypy"]
+    roots = ["tests", "os", "json", "msgpack", "plasmid_secret", "conftest"]
+    names += [root + tail for root in roots for tail in (".__init__", ".__main__", ".x.y", "..x", ".__pycache__.x", "/x")]
+    names += ["".join(chr(code) for code in (start, start + 1, start + 2)) for start in range(0, 250)]
+    return names
+
+
+def modules_not_given(peer):  # type: ignore[no-untyped-def]
+    """Ask for each name alone, for some in the sibling's name, and for requests that are none."""
+    peer.say_hello()
+    for name in hostile_names():
+        answer = peer.call("plasmid.modules", "find", {"names": [name]})
+        # An error's code, or which of the lists the name is in, and what else came along.
+        found = answer[0] if isinstance(answer, tuple) else [entry[0] for entry in answer["found"]]
+        peer.report([name, found])
+    for payload in (
+        {"names": ["tests.hostile.sibling"], "for": peer.sibling},
+        {"names": ["tests.hostile.sibling"], "for": b""},
+        {"names": "tests.conftest"},
+        {"names": [["tests.conftest"]]},
+        {"names": ["tests.conftest"] * 1000},
+        {"names": {"tests.conftest": 1}},
+        {},
+        None,
+        ["tests.conftest"],
+    ):
+        answer = peer.call("plasmid.modules", "find", payload)
+        peer.report([str(payload)[:60], answer[0] if isinstance(answer, tuple) else [e[0] for e in answer["found"]]])
+    peer.linger()
+
+
+def everything_not_exposed(peer):  # type: ignore[no-untyped-def]
+    """Call what a service doesn't expose, services of others, and functions."""
+    peer.say_hello()
+    names = ["__init__", "__class__", "__dict__", "secret", "_private", "__reduce__", "select", "on_shutdown", "name"]
+    names += ["add.__globals__", "add\0", "", "dispatch", "ADD", "add ", "parents_only", "os.system", "caller"]
+    for name in names:
+        answer = peer.call(SERVICE, name, {})
+        peer.report([name, answer[0] if isinstance(answer, tuple) else "answered"])
+    for name, method in (("os", "system"), ("builtins.print", None), ("tests.hostile.sibling.Hidden", "add"), (500, None)):
+        answer = peer.call(name, method, {})
+        peer.report([str(name), answer[0] if isinstance(answer, tuple) else "answered"])
+    answer = peer.call("plasmid.children", "start", {"spec": {"scheme": "local"}})
+    peer.report(["plasmid.children", answer[0] if isinstance(answer, tuple) else "answered"])
+    head = values.pack(["f", "os", "getpid"])
+    body = calls.CALL_HEAD.pack(0xFFFFFFFF, len(head)) + head + b"".join(values.encode([[], {}]))
+    peer.say(Kind.CALL, 0, 999_999, b"", body)
+    peer.report(["os.getpid", values.decode(peer.frame_of(Kind.ERROR, Kind.REPLY).body)[0]])
+    peer.linger()
+
+
+# ---------------------------------------------------------------- answers to what it is asked
+
+
+def bombs():  # type: ignore[no-untyped-def]
+    """Return payloads that are no values, or none that should be made."""
+
+    def payload(pack, blobs=b""):  # type: ignore[no-untyped-def]
+        return len(pack).to_bytes(4, "big") + pack + blobs
+
+    packs = [b"", b"\xc1", b"\x91" * 100_000 + b"\xc0", b"\x81\xa1a" * 100_000 + b"\xc0", b"\xdd\xff\xff\xff\xff"]
+    packs += [b"\xdf\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xc9\xff\xff\xff\xff\x01"]
+    packs += [b"\xdd\x00\x10\x00\x00" + b"\x90" * (1 << 20), b"\xa1\xff", b"\xa3\xed\xb2\x80", b"\x81\x90\xc0"]
+    packs += [b"\x81\x80\xc0", b"\x82\xa1a\x01\xa1a\x02", b"\xc0\xc0", b"\x92\xc0", b"\xd9", b"\xcf\x00"]
+    packs += [bytes((0xC7, 9, code)) + b"\xff" * 9 for code in range(0, 128, 3)]
+    packs += [b"\xdd\x00\x07\x00\x00" + b"\xd4\x01\xc0" * 0x70000]
+    out = [payload(pack) for pack in packs]
+    out += [b"", b"\0", b"\xff\xff\xff\xff", b"\x00\x00\x00\x05\xc0", payload(b"\xc0", b"spare"), payload(b"\xc0") * 2]
+    return out
+
+
+def bomb_results(peer):  # type: ignore[no-untyped-def]
+    """Answer each call with the next bomb."""
+    peer.say_hello()
+    for bomb in bombs():
+        for kind in Kind.REPLY, Kind.ERROR:
+            call = peer.frame_of(Kind.CALL)
+            answer_long(peer, kind, call, bomb)
+    peer.linger()
+
+
+def answer_long(peer, kind, call, body):  # type: ignore[no-untyped-def]
+    """Answer a call with a body of any size; credit is asked for as it should be."""
+    if len(body) <= frames.CHUNK_SIZE:
+        peer.say(kind, frames.Lane.REPLY, call.id, call.source, body)
+        return
+    flow = flows.Outgoing(kind, frames.Lane.REPLY, call.id, peer.address, call.source, [body], len(body))
+    while flow.sent < flow.size:
+        while flow.ready:
+            write_all(b"".join(flow.next_chunk()))
+        if flow.sent < flow.size:
+            flow.grant(int.from_bytes(peer.frame_of(Kind.CREDIT).body, "big"))
+
+
+def exceptions():  # type: ignore[no-untyped-def]
+    """Return the payloads of errors that should end more than a call."""
+    types = ["builtins:SystemExit", "builtins:KeyboardInterrupt", "builtins:GeneratorExit", "builtins:BaseException"]
+    types += ["builtins:eval", "builtins:exec", "builtins:open", "builtins:type", "builtins:object", "os:system", "os:_exit"]
+    types += ["builtins:BaseExceptionGroup", "builtins:ExceptionGroup", "builtins:StopIteration", "builtins:MemoryError"]
+    types += ["builtins:UnicodeDecodeError", "builtins:OSError", "subprocess:Popen", "plasmid.core.errors:NotSent"]
+    types += ["plasmid.core.errors:ConnectError", "plasmid.core.errors:RemoteError", "asyncio:CancelledError", ":", "x", ""]
+    types += ["tests.hostile.sibling:Tripwire", "a" * 100_000, "builtins:\0", "builtins:print", "builtins.x:SystemExit"]
+    out = [["Remote", "text", None, name, [1], "traceback"] for name in types]
+    out += [["Remote", "\x1b[31m" + "t" * 1_000_000, None, "builtins:ValueError", ["\n\x1b[0m" * 1000] * 100, "x" * 1_000_000]]
+    out += [["Refused", "x", True, "", [], ""], ["ConnectError", "x", None, "", [], ""], ["SystemExit", "x", None, "", [], ""]]
+    out += [[], None, {}, ["Remote"], ["Remote", 1, 2, 3, 4, 5], [["Remote"]] * 6, "Remote", ["Remote", "", None, "", {}, ""]]
+    return out
+
+
+def evil_exceptions(peer):  # type: ignore[no-untyped-def]
+    """Answer each call with the next of them."""
+    peer.say_hello()
+    for error in exceptions():
+        answer_long(peer, Kind.ERROR, peer.frame_of(Kind.CALL), b"".join(values.encode(error)))
+    peer.linger()
+
+
+def broken_bodies(peer):  # type: ignore[no-untyped-def]
+    """Answer calls with long bodies that break off, go on too long, or begin twice."""
+    peer.say_hello()
+    more, lane = frames.MORE, frames.Lane.REPLY
+    for total, chunks in (
+        (100_000, [b"x" * 100_001]),
+        (1 << 62, [b"x"]),
+        (100_000, [b"x" * 50_000, b"", b"x"]),
+        (400_000, [b"x" * 65_536] * 8),
+        (100_000, []),
+        (0, [b""]),
+    ):
+        call = peer.frame_of(Kind.CALL)
+        peer.say(Kind.REPLY, lane | more, call.id, call.source, total.to_bytes(8, "big") + b"begin")
+        for chunk in chunks:
+            peer.say(Kind.DATA, lane | more, call.id, call.source, chunk)
+        peer.say(Kind.REPLY, lane | more, call.id, call.source, total.to_bytes(8, "big") + b"begin")
+        peer.say(Kind.DATA, lane, call.id, call.source, b"")
+    peer.linger()
+
+
+def never_reads(peer):  # type: ignore[no-untyped-def]
+    """Say now and then that this lives, and read nothing."""
+    peer.say_hello()
+    peer.report("done")
+    while True:
+        peer.say(Kind.PONG)
+        time.sleep(0.1)
+
+
+def main():  # type: ignore[no-untyped-def]
+    first_stage, attack, sources, report_path = sys.argv[1:]
+    sys.path.insert(0, sources)
+    global frames, values, calls, flows, Kind
+    from plasmid.core import calls, frames, values
+    from plasmid.core import flow as flows
+    from plasmid.core.frames import Kind
+
+    nonce = first_stage.partition('(("')[2].partition('"')[0]
+    write_all(("PLASMID 1 %s %d.%d.%d 00\n" % ((nonce,) + sys.version_info[:3])).encode())
+    sizes = read_exactly(8)
+    config = values.unpack(read_exactly(int.from_bytes(sizes[:4], "big")))
+    read_exactly(int.from_bytes(sizes[4:], "big"))
+    try:
+        globals()[attack](Peer(config["address"], report_path))
+    except OSError:
+        pass  # the link was cut while this wrote to it
+
+
+if __name__ == "__main__":
+    main()

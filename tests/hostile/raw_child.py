@@ -1,0 +1,160 @@
+"""A real child process that speaks raw bytes to a real Router, beside an honest sibling that must not be disturbed."""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import plasmid
+from plasmid.connect.connector import Connector
+from plasmid.router import Child
+from plasmid.service import Pool
+from tests.hostile import sibling
+from tests.hostile.sibling import Watched
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parents[1] / "src"
+
+DEADLINE_S = 30.0
+# The promise is 64 MiB; the rest is what the allocator and the test itself take.
+GROWTH_MAX = 96 << 20
+
+
+class RawChild(Connector):
+    """Starts attacks.py, which says the mark and takes the program as Python would, and then does what it likes."""
+
+    scheme = "raw"
+
+    def __init__(self, attack: str, report: Path) -> None:
+        super().__init__("evil", sys.executable, connect_timeout=DEADLINE_S)
+        self.attack = attack
+        self.report = report
+
+    @property
+    def target(self) -> str:
+        return "raw:" + self.attack
+
+    @property
+    def program(self) -> str:
+        return "attacks.py"
+
+    def argv(self, first_stage: str, ps_name: str) -> "list[str]":
+        script = str(HERE / "attacks.py")
+        return [sys.executable, "-S", script, first_stage, self.attack, str(SOURCES), str(self.report)]
+
+
+class Memory:
+    """Watches how much more memory this process takes than at the beginning. growth: at most, so far, in bytes."""
+
+    def __init__(self) -> None:
+        self.growth = 0
+        self._page_size = os.sysconf("SC_PAGE_SIZE")
+        self._ended = threading.Event()
+        self._before = self._resident()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Memory":
+        self._before = self._resident()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _resident(self) -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * self._page_size
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.02):
+            self.growth = max(self.growth, self._resident() - self._before)
+
+
+class Scene:
+    """A router with a pool, the sibling at work, and then the attack.
+
+    evil: the hostile context once it has said hello.
+    """
+
+    def __init__(self, router: plasmid.Router, report: Path) -> None:
+        self.router = router
+        self.report = report
+        Watched.counts.clear()
+        Watched.notes.clear()
+        Watched.stopped = False
+        self.pool = Pool(router, services=[Watched(router)], size=4)
+        self.sibling = router.local(name="sibling")
+        self._working = self.sibling.call_async(sibling.keep_calling)
+        self.evil: plasmid.Context
+        self.child: Child
+        self.sibling_goes_on()
+
+    def attack(self, name: str) -> plasmid.Context:
+        """Start the hostile child; it does at once what the attack of that name does."""
+        self.evil = self.router.start(RawChild(name, self.report))
+        child = self.router.child(self.evil)
+        if child is not None:
+            self.child = child
+        return self.evil
+
+    def sibling_goes_on(self) -> None:
+        """Wait until the sibling has made some calls more."""
+        with Watched.counted:
+            wanted = Watched.counts.get("sibling", 0) + 20
+            went_on = Watched.counted.wait_for(
+                lambda: Watched.counts.get("sibling", 0) >= wanted or self._working.done(), DEADLINE_S
+            )
+        assert went_on, "the sibling makes no more calls"
+        assert not self._working.done(), f"the sibling has stopped: {self._working.result()}"
+
+    def await_cut(self) -> str:
+        """Wait until the hostile child's link was cut and its process is gone; return why."""
+        assert self.child.gone.wait(DEADLINE_S), "the hostile child is still there"
+        return self.child.lost
+
+    def reports(self, end: object = "done") -> "list[Any]":
+        """Wait for the child's report that it has done its worst; return all reports before."""
+        until = time.monotonic() + DEADLINE_S
+        while time.monotonic() < until:
+            lines = self.report.read_text().splitlines() if self.report.exists() else []
+            found = [json.loads(line) for line in lines]
+            if end in found:
+                return found[: found.index(end)]
+            self._pause()
+        raise AssertionError("the hostile child hasn't reported")
+
+    def await_growth_or_end(self) -> None:
+        """Wait until the attack is over: the child has done its worst, or its link was cut."""
+        until = time.monotonic() + DEADLINE_S
+        while time.monotonic() < until and not self.child.gone.is_set():
+            if self.report.exists() and "done" in self.report.read_text():
+                return
+            self._pause()
+
+    def _pause(self) -> None:
+        threading.Event().wait(0.05)  # there is nothing to wait on: the file is written by another process
+
+    def end(self) -> None:
+        """Have the sibling stop, and check that it was never disturbed."""
+        self.sibling_goes_on()
+        Watched.stopped = True
+        count, wrong = self._working.result(DEADLINE_S)
+        assert wrong == []
+        assert count > 0
+
+
+@contextmanager
+def scene(folder: Path) -> "Iterator[Scene]":
+    """Give a Scene; at its end the sibling must have been served all the while."""
+    with plasmid.Router(name="root") as router:
+        played = Scene(router, folder / "report")
+        yield played
+        played.end()

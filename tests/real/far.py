@@ -1,0 +1,511 @@
+"""What the real tests run on far sides: functions and services. It is sent there, so it runs on Python 3.6 too.
+
+Only what a test needs to say what happened over there; the assertions stand in the tests.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+import warnings
+
+import plasmid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List, Optional
+
+    from plasmid.router import ExternalContext, Router
+    from plasmid.runtime.jobs import Job
+    from plasmid.service.interfaces import Message
+
+GATE_TIMEOUT_S = 30
+
+noted = []  # type: List[Any]
+gate = threading.Event()
+
+
+# ---------------------------------------------------------------- functions
+
+
+def echo(value: "Any") -> "Any":
+    """Return the value."""
+    return value
+
+
+def types_in(value: "Any") -> "Any":
+    """Return the value's type by name, with those of what it holds."""
+    name = type(value).__name__
+    if isinstance(value, dict):
+        return [name, sorted([types_in(key), types_in(item)] for key, item in value.items())]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [name, sorted(map(repr, map(types_in, value)))]
+    return name
+
+
+def add(a: int, b: int = 10) -> int:
+    """Return the sum."""
+    return a + b
+
+
+class Shape:
+    """A class with the kinds of methods that can be called without an object."""
+
+    sides = 4
+
+    @staticmethod
+    def twice(n: int) -> int:
+        """Return n, twice."""
+        return 2 * n
+
+    @classmethod
+    def describe(cls, n: int) -> str:
+        """Return which class was called, with what."""
+        return "%s with %d sides, %d times" % (cls.__name__, cls.sides, n)
+
+    def area(self) -> int:
+        """Return what nobody can ask from afar."""
+        return 0
+
+
+class Square(Shape):
+    """A class that inherits its methods."""
+
+
+def python_version() -> "List[int]":
+    """Return the version of the Python here."""
+    return list(sys.version_info[:2])
+
+
+def process_ids() -> "List[int]":
+    """Return the numbers of this process and its watchdog."""
+    return [os.getpid()] + child_processes()
+
+
+def child_processes() -> "List[int]":
+    """Return the numbers of the processes that this one started and that run."""
+    with open("/proc/self/task/%d/children" % os.getpid()) as children:
+        return [int(word) for word in children.read().split()]
+
+
+def thread_name() -> str:
+    """Return the name of the thread that this runs on."""
+    return threading.current_thread().name
+
+
+def note(value: "Any") -> None:
+    """Remember the value."""
+    noted.append(value)
+
+
+def notes() -> "List[Any]":
+    """Return the values noted, and forget them."""
+    found = noted[:]
+    del noted[:]
+    return found
+
+
+def wait_at_gate(value: "Any" = None) -> "Any":
+    """Return the value once Gate.open() has been called."""
+    if not gate.wait(GATE_TIMEOUT_S):
+        raise AssertionError("the gate was never opened")
+    gate.clear()
+    return value
+
+
+def fail(name: str, *args: "Any") -> None:
+    """Raise the built-in exception of that name."""
+    import builtins
+
+    raise getattr(builtins, name)(*args)
+
+
+class FarError(Exception):
+    """An exception of the program's own."""
+
+
+def fail_with_own_error(*args: "Any") -> None:
+    """Raise an exception of the program's own."""
+    raise FarError(*args)
+
+
+def fail_because() -> None:
+    """Raise an exception with a cause."""
+    try:
+        fail("KeyError", "inner")
+    except KeyError as error:
+        raise ValueError("outer") from error
+
+
+def return_unsendable() -> "Any":
+    """Return what can't travel, deep inside."""
+    return {"rows": [1, 2, threading.Lock()]}
+
+
+def fail_with_lock() -> None:
+    """Raise an exception with an argument that can't travel."""
+    raise ValueError(threading.Lock(), 5)
+
+
+def write_to_link(data: bytes) -> None:
+    """Write bytes to the link to the parent, as a hostile process would."""
+    from plasmid.runtime import main
+
+    runtime = main.runtime
+    assert runtime is not None
+    with runtime.lock:
+        # Whatever waited has been written: the lock is only let go with nothing left over, on an idle link.
+        os.write(runtime.loop._ios[0].write_fd, data)
+
+
+def answer_with_garbage() -> None:
+    """Answer this call with what is no value."""
+    job = plasmid.current_call()
+    assert job is not None
+    job.reply_encoded([b"\0\0\0\3\xc1\xc1\xc1"])
+
+
+def leave(status: int) -> None:
+    """End this process without a word."""
+    os._exit(status)
+
+
+def kill_own_group() -> None:
+    """Kill this process and all that it started."""
+    os.killpg(0, 9)
+
+
+def start_sleeper() -> int:
+    """Start a process that does nothing for a long time, in this one's group; return its number."""
+    import subprocess
+
+    # Not waited for: the watchdog has to end it.
+    process = subprocess.Popen(["sleep", "600"])
+    noted.append(process)
+    return process.pid
+
+
+def hold_interpreter_lock() -> None:
+    """Run code that never lets another Python thread run."""
+    sum(range(1 << 60))
+
+
+def ignore_signals() -> None:
+    """Ignore every signal that a process may ignore."""
+    import signal
+
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGPIPE", "SIGQUIT"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def stop_myself() -> None:
+    """Stop this process, as the terminal does with Ctrl-Z."""
+    import signal
+
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+# ---------------------------------------------------------------- what is around a function
+
+
+@plasmid.takes_econtext
+def own_place(econtext: "ExternalContext") -> "List[Any]":
+    """Return this context, its parent and the root."""
+    return [econtext.myself, econtext.parent, econtext.master]
+
+
+@plasmid.takes_router
+def start_below(name: str, router: "Router") -> "Any":
+    """Return a new context that this one started."""
+    return router.local(name=name)
+
+
+@plasmid.takes_router
+def make_second_router(router: "Router") -> None:
+    """Make a Router where there is one already."""
+    plasmid.Router()
+
+
+def call_from_here(context: "Any", fn_name: str, *args: "Any") -> "Any":
+    """Return what the function of this module returns when it's called on `context`."""
+    return context.call(globals()[fn_name], *args)
+
+
+@plasmid.takes_econtext
+def ask_catalog(key: str, econtext: "ExternalContext") -> "Any":
+    """Return what the root's Catalog has under the key."""
+    return econtext.master.service(Catalog).find(key)
+
+
+@plasmid.takes_econtext
+def send_large_call(size: int, econtext: "ExternalContext") -> int:
+    """Return how many characters the root's Work gives back of so many."""
+    return len(econtext.master.service(Work).takes_path("x" * size))
+
+
+@plasmid.takes_econtext
+def ask_seconds_left(own_s: "Optional[float]", econtext: "ExternalContext") -> "Optional[float]":
+    """Return how much time a call to the root has that is made here under a time limit of our own."""
+    with plasmid.timeout(own_s):
+        return econtext.master.service(Clock).seconds_left()
+
+
+def use_counter(context: "Any", amount: int) -> int:
+    """Return what the Counter of another context counts to."""
+    return context.service(Counter).add(amount)  # type: ignore[no-any-return]
+
+
+def reset_counter(context: "Any") -> None:
+    """Reset the Counter of another context."""
+    context.service(Counter).reset()
+
+
+# ---------------------------------------------------------------- streams
+
+
+def put_all(sender: "Any", values: "List[Any]", close: bool = False) -> None:
+    """Put the values, one after the other."""
+    for value in values:
+        sender.put(value)
+    if close:
+        sender.close()
+
+
+def put_until_full(sender: "Any", size: int, timeout: float) -> "List[Any]":
+    """Put values of so many bytes until the receiver doesn't keep up; return how many went, and the error."""
+    count = 0
+    while True:
+        try:
+            sender.put(bytes(size), timeout=timeout)
+        except plasmid.PlasmidError as error:
+            return [count, type(error).__name__, str(error)]
+        count += 1
+
+
+@plasmid.takes_router
+def open_receiver(router: "Router") -> "Any":
+    """Return a Sender to a new Receiver here."""
+    receiver = plasmid.Receiver(router)
+    noted.append(receiver)
+    return receiver.to_sender()
+
+
+def take_from_receiver(count: int) -> "List[Any]":
+    """Return so many values of the Receiver made last."""
+    receiver = noted[-1]
+    return [receiver.get(timeout=GATE_TIMEOUT_S) for _ in range(count)]
+
+
+# ---------------------------------------------------------------- what is printed
+
+
+def print_lines(count: int) -> None:
+    """Print so many numbered lines."""
+    for number in range(count):
+        print("line %d" % number)
+
+
+def say_everything() -> None:
+    """Print, warn and log, in every way there is."""
+    print("printed")
+    os.write(1, b"written\n")
+    print("complained", file=sys.stderr)
+    warnings.warn("beware", UserWarning, stacklevel=1)
+    os.system("echo from a process")
+    logging.getLogger("far.log").warning("logged %d of %s", 1, "them")
+    logging.getLogger("far.log").debug("too low to be sent")
+
+
+def print_and_leave(text: str) -> None:
+    """Print a line without its end, and end the program's main thread as soon as its parent lets it."""
+    sys.stdout.write(text)
+
+
+# ---------------------------------------------------------------- services
+
+
+class Gate(plasmid.Service):
+    """Lets wait_at_gate() go on."""
+
+    @plasmid.expose(plasmid.AllowParents())
+    def open(self) -> str:
+        """Open the gate; return the thread that did."""
+        gate.set()
+        return threading.current_thread().name
+
+
+class Counter(plasmid.Service):
+    """Counts; constructed once."""
+
+    made = 0
+
+    def __init__(self, router: "Any") -> None:
+        super().__init__(router)
+        Counter.made += 1
+        self.count = 0
+        self.lock = threading.Lock()
+
+    @plasmid.expose(plasmid.AllowAny())
+    def add(self, amount: int = 1) -> int:
+        """Return the new count."""
+        with self.lock:
+            self.count += amount
+            return self.count
+
+    @plasmid.expose(plasmid.AllowParents())
+    def made_count(self) -> int:
+        """Return how many of these were made."""
+        return Counter.made
+
+    @plasmid.expose(plasmid.AllowParents())
+    def reset(self) -> None:
+        """Start from 0."""
+        self.count = 0
+
+    def hidden(self) -> int:
+        """Return what nobody may ask from afar."""
+        return self.count
+
+    def _private(self) -> int:
+        return self.count
+
+
+class Catalog(plasmid.Service):
+    """Finds things, slowly, and once for everyone who asks for the same."""
+
+    invoker_class = plasmid.service.DeduplicatingInvoker
+
+    def __init__(self, router: "Any") -> None:
+        super().__init__(router)
+        self.executions = []  # type: List[str]
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    @plasmid.expose(plasmid.AllowAny())
+    def find(self, key: str) -> list:  # type: ignore[type-arg]
+        """Return the key and who asked for it."""
+        self.executions.append(key)
+        self.may_answer.wait(GATE_TIMEOUT_S)
+        return [key, self.caller.name]
+
+
+class Clock(plasmid.Service):
+    """Says how much time its callers have."""
+
+    @plasmid.expose(plasmid.AllowAny())
+    def seconds_left(self) -> float:
+        """Return the seconds until the caller's deadline, -1 for none."""
+        job = plasmid.current_call()
+        assert job is not None
+        return -1.0 if job.deadline is None else job.deadline - time.monotonic()
+
+
+class Work(plasmid.Service):
+    """Methods that end in different ways."""
+
+    def __init__(self, router: "Any") -> None:
+        super().__init__(router)
+        self.held = []  # type: List[Job]
+        self.running = threading.Event()
+        self.seen_cancelled = threading.Event()
+
+    @plasmid.expose(plasmid.AllowAny())
+    def fail(self, name: str, text: str) -> None:
+        """Raise the built-in exception of that name."""
+        fail(name, text)
+
+    @plasmid.expose(plasmid.AllowAny())
+    def hold(self) -> str:
+        """Leave the answer to release()."""
+        job = plasmid.current_call()
+        assert job is not None
+        self.held.append(job)
+        return plasmid.NO_REPLY  # type: ignore[no-any-return]
+
+    @plasmid.expose(plasmid.AllowAny())
+    def release(self, value: str) -> int:
+        """Answer everyone who was held; return how many those were."""
+        held, self.held = self.held, []
+        for job in held:
+            job.reply(value)
+        return len(held)
+
+    @plasmid.expose(plasmid.AllowAny())
+    def drop(self) -> str:
+        """Never answer."""
+        return plasmid.NO_REPLY  # type: ignore[no-any-return]
+
+    @plasmid.no_reply()
+    @plasmid.expose(plasmid.AllowAny())
+    def tell(self, text: str) -> None:
+        """Note the text."""
+        noted.append(text)
+
+    @plasmid.expose(plasmid.AllowAny())
+    def unsendable(self) -> object:
+        """Return what can't travel."""
+        return return_unsendable()
+
+    @plasmid.expose(plasmid.AllowAny())
+    def run_until_cancelled(self) -> bool:
+        """Return when the caller has given up; say so to was_cancelled()."""
+        job = plasmid.current_call()
+        assert job is not None
+        self.running.set()
+        give_up_at = time.monotonic() + GATE_TIMEOUT_S
+        while not job.cancelled and time.monotonic() < give_up_at:
+            time.sleep(0.005)
+        if job.cancelled:
+            self.seen_cancelled.set()
+        return job.cancelled
+
+    @plasmid.expose(plasmid.AllowAny())
+    def is_running(self) -> bool:
+        """Return whether run_until_cancelled() has begun, once it has."""
+        return self.running.wait(GATE_TIMEOUT_S)
+
+    @plasmid.expose(plasmid.AllowAny())
+    def was_cancelled(self) -> bool:
+        """Return whether a call has seen that it was cancelled, once it has."""
+        return self.seen_cancelled.wait(GATE_TIMEOUT_S)
+
+    @plasmid.arg_spec({"path": str})
+    @plasmid.expose(plasmid.AllowAny())
+    def takes_path(self, path: str, times: int = 1) -> str:
+        """Return the path."""
+        return path * times
+
+
+class Older(plasmid.Service):
+    """A service in the older form."""
+
+    handle = 501
+    required_args = {"path": str}
+    policies = (plasmid.AllowAny(),)
+    max_message_size = 1000
+
+    def dispatch(self, args: "Any", msg: "Message") -> str:
+        """Return what was asked, by whom."""
+        return "%s for %s" % (args["path"], msg.caller.name)
+
+
+class OlderGuarded(plasmid.Service):
+    """The same with the policy that it has when it says nothing: parents only."""
+
+    handle = 502
+
+    def dispatch(self, args: "Any", msg: "Message") -> str:
+        """Return the arguments as text."""
+        return repr(args)
+
+
+def call_older(context: "Any", handle: int, args: "Any") -> "Any":
+    """Return what a service in the older form answers."""
+    return plasmid.service.call(context, handle, args)
+
+
+@plasmid.takes_econtext
+def call_older_at_root(handle: int, args: "Any", econtext: "ExternalContext") -> "Any":
+    """Return what a service in the older form of the root answers."""
+    return plasmid.service.call(econtext.master, handle, args)

@@ -1,0 +1,387 @@
+"""Whole programs, run as a user runs them: their own modules follow, and nothing is left when they end, however."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import plasmid
+from tests.real import leftovers, sshd
+from tests.real.conftest import LOCAL, SSH, one_way
+
+SOURCES = Path(plasmid.__file__).parent.parent
+TIMEOUT_S = 50
+GONE_TIMEOUT_S = 2
+
+two_ways = pytest.mark.parametrize("way", [LOCAL, SSH])
+
+# `start(router)` for the scripts below, as the test was asked to reach its far side.
+START = """\
+import json, os, sys
+import plasmid
+
+def start(router, name="far"):
+    options = json.loads(os.environ["START"])
+    return router.ssh(name=name, **options) if options else router.local(name=name)
+"""
+
+
+def start_options(request: pytest.FixtureRequest, way: str) -> str:
+    """Return what start() in a script needs to know."""
+    if way == LOCAL:
+        return json.dumps({})
+    client: sshd.Client = request.getfixturevalue("ssh_client")
+    return json.dumps({"hostname": client.hostname, "ssh_args": client.ssh_args})
+
+
+def write(folder: Path, files: "dict[str, str]") -> None:
+    """Write the files of a program; START stands at the head of its main one."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = textwrap.dedent(text)
+        path.write_text(START + source if name in ("program.py", "tool/__main__.py") else source)
+
+
+def popen(folder: Path, start: str = "{}", argv: "tuple[str, ...]" = ("program.py",)) -> "subprocess.Popen[str]":
+    """Start a program."""
+    return subprocess.Popen(
+        [sys.executable, *argv],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(SOURCES), "START": start},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(folder: Path, start: str = "{}", argv: "tuple[str, ...]" = ("program.py",)) -> "tuple[int, str, str]":
+    """Return a program's exit status and what it printed."""
+    process = popen(folder, start, argv)
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    return process.returncode, out, err
+
+
+def alive(pids: "list[int]") -> "list[str]":
+    """Return the processes of these that are still there and aren't zombies."""
+    return [str(one) for one in leftovers.processes() if one.pid in pids and one.state != "Z"]
+
+
+GUARDED = """
+    def where():
+        return __name__, os.getpid()
+
+    class Greeter(plasmid.Service):
+        @plasmid.expose(plasmid.AllowParents())
+        def greet(self, name: str) -> str:
+            return "hello " + name
+
+    class Own(Exception):
+        pass
+
+    def fail():
+        raise Own("of __main__")
+
+    if __name__ == "__main__":
+        with plasmid.Router() as router:
+            far = start(router)
+            name, pid = far.call(where)
+            print(name, pid != os.getpid(), far.service(Greeter).greet("you"))
+            try:
+                far.call(fail)
+            except plasmid.RemoteError as error:
+                print(error.type_name, error.text)
+"""
+# No guard: what a far side is given of it must not start another router.
+UNGUARDED = """
+    LIMIT = 3
+    def count(to=LIMIT):
+        return list(range(to))
+
+    router = plasmid.Router()
+    far = start(router)
+    print(far.call(count), far.call(count, 2))
+    router.close()
+"""
+MARKED = """
+    def area(width, height):
+        return width * height
+
+    @plasmid.main()
+    def main(router):
+        far = start(router)
+        print(far.call(area, 3, 4))
+        return 7
+"""
+
+
+@two_ways
+def test_functions_services_and_errors_of_a_guarded_program_follow_it(  # U3, U4
+    request: pytest.FixtureRequest, tmp_path: Path, way: str
+) -> None:
+    write(tmp_path, {"program.py": GUARDED})
+    status, out, err = run(tmp_path, start_options(request, way))
+    assert (status, out, err) == (0, "__main__ True hello you\n__main__.Own of __main__\n", "")
+
+
+@two_ways
+def test_a_program_without_a_guard_works_too(request: pytest.FixtureRequest, tmp_path: Path, way: str) -> None:  # U3
+    write(tmp_path, {"program.py": UNGUARDED})
+    assert run(tmp_path, start_options(request, way)) == (0, "[0, 1, 2] [0, 1]\n", "")
+
+
+@two_ways
+def test_plasmid_main_gives_a_router_and_ends_with_the_functions_status(  # S16
+    request: pytest.FixtureRequest, tmp_path: Path, way: str
+) -> None:
+    write(tmp_path, {"program.py": MARKED})
+    assert run(tmp_path, start_options(request, way)) == (7, "12\n", "")
+
+
+@one_way
+def test_a_program_run_as_a_module_imports_relatively_there_too(tmp_path: Path, way: str) -> None:  # U4
+    write(
+        tmp_path,
+        {
+            "tool/__init__.py": "",
+            "tool/parts/__init__.py": "from .deep import BASE\n",
+            "tool/parts/deep.py": "from .. import names\nBASE = len(names.NAMES)\n",
+            "tool/names.py": "NAMES = ['a', 'b']\n",
+            "tool/__main__.py": """
+                from . import names
+                from .parts import BASE
+
+                def both():
+                    from .late import LATE
+                    return BASE, names.NAMES, LATE, names.__name__
+
+                if __name__ == "__main__":
+                    with plasmid.Router() as router:
+                        print(start(router).call(both))
+            """,
+            "tool/late.py": "LATE = 'imported late'\n",
+        },
+    )
+    assert run(tmp_path, argv=("-m", "tool")) == (0, "(2, ['a', 'b'], 'imported late', 'tool.names')\n", "")
+
+
+@two_ways
+def test_a_programs_packages_follow_with_submodules_and_relative_imports(  # U4
+    request: pytest.FixtureRequest, tmp_path: Path, way: str
+) -> None:
+    write(
+        tmp_path,
+        {
+            "pkg/__init__.py": "from pkg.shapes import Square as Square\nVERSION = '1.0'\n",
+            "pkg/shapes/__init__.py": "from .square import Square as Square\n",
+            "pkg/shapes/square.py": """
+                from .. import util
+                from ..util import double
+
+                class Square:
+                    @staticmethod
+                    def area(side):
+                        from .late import squared
+                        return squared(side), double(side), util.__file__.endswith("pkg/util.py")
+            """,
+            "pkg/shapes/late.py": "from pkg import util\n\ndef squared(n):\n    return n * n\n",
+            "pkg/util.py": "import decimal\n\ndef double(n):\n    return decimal.Decimal(2) * n\n",
+            "space/inner/thing.py": "def name():\n    return __name__\n",
+            "lonely.py": "import pkg.util\n\ndef tell():\n    return pkg.util.double(21)\n",
+            "program.py": """
+                import pkg, lonely
+                from space.inner import thing
+                if __name__ == "__main__":
+                    with plasmid.Router() as router:
+                        far = start(router)
+                        print(*far.call(pkg.Square.area, 3), far.call(lonely.tell), far.call(thing.name))
+            """,
+        },
+    )
+    assert run(tmp_path, start_options(request, way)) == (0, "9 6 True 42 space.inner.thing\n", "")
+
+
+@one_way
+def test_modules_reach_a_context_two_levels_down(tmp_path: Path, way: str) -> None:  # U4
+    write(
+        tmp_path,
+        {
+            "helper.py": "import helper_two\n\ndef told():\n    return helper_two.TEXT\n",
+            "helper_two.py": "TEXT = 'from afar'\n",
+            "program.py": """
+                import helper
+                if __name__ == "__main__":
+                    with plasmid.Router() as router:
+                        a = start(router, "a")
+                        b = router.local(via=a, name="b")
+                        c = router.local(via=b, name="c")
+                        print(c.call(helper.told), b.call(helper.told))
+            """,
+        },
+    )
+    assert run(tmp_path) == (0, "from afar from afar\n", "")
+
+
+@one_way
+def test_a_far_traceback_shows_the_programs_own_lines(tmp_path: Path, way: str) -> None:
+    write(
+        tmp_path,
+        {
+            "work.py": "def divide(a, b):\n    return a / b  # the line to show\n",
+            "program.py": """
+                import work
+                if __name__ == "__main__":
+                    with plasmid.Router() as router:
+                        start(router).call(work.divide, 1, 0)
+            """,
+        },
+    )
+    status, out, err = run(tmp_path)
+    assert (status, out) == (1, "")
+    assert "return a / b  # the line to show" in err
+    assert "work.py\", line 2, in divide" in err
+    assert err.rstrip().endswith("ZeroDivisionError: division by zero")
+    assert "The above exception was the direct cause" in err
+
+
+# ---------------------------------------------------------------- ends
+
+TREE = """
+    def pids():
+        with open("/proc/self/task/%d/children" % os.getpid()) as children:
+            return [os.getpid()] + [int(word) for word in children.read().split()]
+
+    def sleeper():
+        import subprocess
+        return subprocess.Popen(["sleep", "600"]).pid
+
+    def stop():
+        import signal
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def spin():
+        sum(range(1 << 60))
+
+    def ignore():
+        import signal
+        for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+    if __name__ == "__main__":
+        router = plasmid.Router()
+        far = start(router)
+        below = router.local(via=far, name="below")
+        found = far.call(pids) + below.call(pids) + [far.call(sleeper), below.call(sleeper)]
+        how = sys.argv[1]
+        if how == "stubborn":
+            far.call(ignore)
+            below.call(ignore)
+            far.call_async(spin)
+            below.call_async(stop)
+        print(json.dumps(found), flush=True)
+        if how in ("waits", "stubborn"):
+            import threading
+            threading.Event().wait()
+        if how == "raises":
+            raise ValueError("the program's own mistake")
+        if how == "leaves":
+            os._exit(4)
+        if how == "exits":
+            sys.exit(5)
+"""
+
+
+@two_ways
+@pytest.mark.parametrize(("how", "status"), [("ends", 0), ("raises", 1), ("leaves", 4), ("exits", 5)])
+def test_a_program_that_ends_without_close_leaves_nothing(  # U7, D11
+    request: pytest.FixtureRequest, tmp_path: Path, way: str, how: str, status: int
+) -> None:
+    write(tmp_path, {"program.py": TREE})
+    found, out, err = run(tmp_path, start_options(request, way), ("program.py", how))
+    pids = json.loads(out)
+    assert found == status
+    assert len(pids) >= 6
+    assert leftovers.until_empty(lambda: alive(pids), GONE_TIMEOUT_S) == []
+    assert ("the program's own mistake" in err) == (how == "raises")
+    assert how == "raises" or err == ""
+
+
+@two_ways
+@pytest.mark.parametrize("how", ["waits", "stubborn"])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_what_a_killed_root_had_started_is_gone_in_two_seconds(  # D11, U7
+    request: pytest.FixtureRequest, tmp_path: Path, way: str, how: str, sent: signal.Signals
+) -> None:
+    write(tmp_path, {"program.py": TREE})
+    process = popen(tmp_path, start_options(request, way), ("program.py", how))
+    assert process.stdout is not None
+    pids = json.loads(process.stdout.readline())
+    assert len(alive(pids)) == len(pids) >= 6
+    process.send_signal(sent)
+    process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == -sent
+    assert leftovers.until_empty(lambda: alive(pids), GONE_TIMEOUT_S) == []
+
+
+@one_way
+def test_ctrl_c_ends_the_program_and_not_its_contexts_first(tmp_path: Path, way: str) -> None:  # U7
+    write(
+        tmp_path,
+        {
+            "program.py": """
+                import threading
+                def again(): return "still there"
+                if __name__ == "__main__":
+                    with plasmid.Router() as router:
+                        far = start(router)
+                        try:
+                            print("ready", flush=True)
+                            threading.Event().wait()
+                        except KeyboardInterrupt:
+                            print(far.call(again))
+            """
+        },
+    )
+    process = subprocess.Popen(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(SOURCES), "START": "{}"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, out, err) == (0, "still there\n", "")
+
+
+@one_way
+def test_what_contexts_print_is_shown_by_the_programs_own_logging(tmp_path: Path, way: str) -> None:  # U6
+    write(
+        tmp_path,
+        {
+            "program.py": """
+                import logging
+                def work():
+                    print("printed")
+                    logging.getLogger("w").error("logged")
+                if __name__ == "__main__":
+                    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+                    with plasmid.Router() as router:
+                        start(router).call(work)
+            """
+        },
+    )
+    status, out, err = run(tmp_path)
+    assert (status, out) == (0, "")
+    assert sorted(err.splitlines()) == ["ERROR plasmid.ctx.far logged", "INFO plasmid.ctx.far printed"]

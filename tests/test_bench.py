@@ -1,0 +1,42 @@
+"""The measurements run and say what they are. What they measure is not asserted: that is for `make bench`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+RUN_PY = str(Path(__file__).parent.parent / "bench" / "run.py")
+
+
+def run_bench(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run bench/run.py."""
+    argv = [sys.executable, RUN_PY, *arguments]
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50, check=False)
+
+
+def test_a_figure_is_measured_for_plasmid_and_for_the_raw_limit_and_put_in_relation(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    result = run_bench("--quick", "--only", "call_down", "--json", "--write", str(page))
+    said = json.loads(result.stdout)
+    assert said["failures"] == []
+    assert (result.returncode, result.stderr) == (0, "round 1 of 1: calls_down\n")
+    assert sorted(said) == ["failures", "figures", "surroundings"]
+    assert sorted(said["figures"]) == ["call_down"]
+    figure = said["figures"]["call_down"]
+    assert sorted(figure) == ["goal", "medians", "must", "ratio", "spread_percent", "unit"]
+    assert sorted(figure["medians"]) == ["plasmid", "raw"]
+    assert figure["unit"] == "µs"
+    # One round: the ratio is that of the two medians, and nothing can be said of how it spreads.
+    assert abs(figure["ratio"] * figure["medians"]["raw"] / figure["medians"]["plasmid"] - 1) < 1e-9
+    assert figure["spread_percent"] is None
+    heading = "| figure | unit | raw | Plasmid | x raw | spread | must | goal |"
+    lines = page.read_text().splitlines()
+    assert [line for line in lines if line.startswith("| figure")] == [heading]
+    assert len([line for line in lines if line.startswith("| service call, parent to child, p50 | µs |")]) == 1
+
+
+def test_a_figure_that_there_is_none_of_is_refused_with_the_names_of_those_there_are() -> None:
+    result = run_bench("--only", "speed")
+    assert result.returncode == 2
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("run.py: error: there is no figure speed; there are interpreter_start, first_answer, ")
