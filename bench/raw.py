@@ -96,7 +96,7 @@ class Raw(Subject):
         return child.wire.next()
 
     def pipeline(self, child: RawChild, count: int, window: int) -> None:
-        """One thread sends and receives; all that may be sent leaves in one write."""
+        """One thread sends, each call in a write of its own, and takes what has come."""
         wire = child.wire
         sent = got = 0
         pending = b""
@@ -104,10 +104,10 @@ class Raw(Subject):
         poller.register(wire.fd, select.POLLIN | select.POLLOUT)
         os.set_blocking(wire.fd, False)
         while got < count:
-            room = min(count - sent, window - (sent - got))
-            if room and not pending:
-                pending = b"".join([call_frame(n) for n in range(sent, sent + room)])
-                sent += room
+            while not pending and sent < count and sent - got < window:
+                pending = call_frame(sent)
+                pending = pending[write_some(wire.fd, pending) :]
+                sent += 1
             if pending:
                 pending = pending[write_some(wire.fd, pending) :]
             poller.modify(wire.fd, select.POLLIN | (select.POLLOUT if pending else 0))

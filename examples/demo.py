@@ -147,9 +147,9 @@ def show_failure(context: plasmid.Context) -> None:
         context.service(Audit).first_line("/no/such/file")
     except FileNotFoundError as error:  # the very type that was raised there
         console.print(f"except [red]{type(error).__name__}[/] as error: {escape(str(error))}")
-        assert isinstance(error.__cause__, plasmid.RemoteError)
-        console.print(f"error.__cause__ has the traceback of {escape(error.__cause__.where)}:")
-        console.print(f"[dim]{escape(error.__cause__.traceback.rstrip())}")
+        if isinstance(error.__cause__, plasmid.RemoteError):
+            console.print(f"error.__cause__ has the traceback of {escape(error.__cause__.where)}:")
+            console.print(f"[dim]{escape(error.__cause__.traceback.rstrip())}")
 
 
 def in_units(size: float) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from plasmid.boot.bundle import strip
 from tests.real.interpreters import interpreter
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +40,11 @@ LAYERS = (
         "runtime/watchdog.py",
         "runtime/runtime.py",
         "runtime/main.py",
+        "runtime/life.py",
+        "runtime/functions.py",
+        "runtime/awaiting.py",
+        "runtime/missing.py",
+        "runtime/naming.py",
     ),
     ("boot/__init__.py", "boot/first_stage.py", "boot/bundle.py"),
     (
@@ -60,6 +66,18 @@ LAYERS = (
         "service/queues.py",
         "service/pool.py",
         "service/proxy.py",
+        "service/lanes.py",
+        "service/crew.py",
+        "service/backlog.py",
+        "service/workshop.py",
+        "service/selects.py",
+        "service/replies.py",
+        "service/outflow.py",
+        "service/coroutines.py",
+        "service/streams.py",
+        "service/directory.py",
+        "service/child.py",
+        "service/lanes.py",
     ),
     (
         "builtin/__init__.py",
@@ -78,32 +96,36 @@ LAYERS = (
 )
 PUBLIC_NAMES_LAYER = 8  # `from plasmid import Router` counts as an import of router.py's layer
 
-# The package's own file is exempt: it imports lazily, from everywhere, what a user may name.
-UNLAYERED = ("__init__.py",)
+# The package's own files are exempt: they import lazily, from everywhere, what a user may name.
+UNLAYERED = ("__init__.py", "public.py")
 
 # Imports that point up on purpose, each with its reason.
 UPWARD_ALLOWED: "dict[tuple[str, str], str]" = {}
 
 # What travels to a far side, where Python may be 3.6.
-FAR_SIDE = ("core/", "runtime/", "boot/", "connect/", "service/", "builtin/", "router.py", "program.py", "__init__.py")
+FAR_SIDE = (
+    *("core/", "runtime/", "boot/", "connect/", "service/", "builtin/"),
+    *("router.py", "program.py", "public.py", "__init__.py"),
+)
 
 # Importing these costs nothing measurable, or the core can't do without.
 CORE_STDLIB = {"struct", "_struct", "sys", "heapq", "zlib", "_collections"}
 # Core meets the types of these only in a value that has one, and then imports them inside a function.
 CORE_STDLIB_IN_FUNCTIONS = CORE_STDLIB | {
-    *("builtins", "dataclasses", "datetime", "decimal", "enum", "itertools", "math", "pathlib", "traceback", "uuid", "zoneinfo"),
-    *("importlib", "types", "typing"),
+    *("builtins", "dataclasses", "datetime", "decimal", "enum", "itertools", "math", "pathlib", "traceback", "uuid"),
+    *("importlib", "types", "typing", "zoneinfo"),
 }
 # Each import at the head of a runtime module is paid by every boot. These are already there or cost under 1 ms, but
 # for threading, which user threads need anyway.
 RUNTIME_STDLIB = CORE_STDLIB | {
-    *("os", "time", "select", "errno", "threading", "_thread", "_imp", "_frozen_importlib", "_contextvars"),
+    *("os", "time", "select", "errno", "threading", "_thread", "_imp", "_frozen_importlib", "_contextvars", "_weakref"),
 }
 
 FILE_LINES_MAX = 500
+TEST_LINES_MAX = 900
 CLASS_LINES_MAX = 300
 FUNCTION_LINES_MAX = 50
-SENT_LINES_MAX = 3500  # core/ and runtime/ together
+SENT_LINES_MAX = 3800  # core/ and runtime/ together, lines of code alone; docs/design/0007 says why
 
 # Modules whose source is a program's own, run where it was sent to; nothing else may turn data into code.
 MAY_RUN_SOURCE = {"boot/bundle.py", "boot/first_stage.py", "runtime/importer.py"}
@@ -316,8 +338,10 @@ def test_no_file_is_over_its_budget_of_lines() -> None:
     over = []
     for path in python_files("src", "tests", "examples", "bench"):
         lines = len(path.read_bytes().splitlines())
-        if lines > FILE_LINES_MAX:
-            over.append(f"{shown(path)}: {lines} lines, {FILE_LINES_MAX} allowed")
+        # A table of cases is as long as there are cases; a file of the program is read as a whole.
+        lines_max = TEST_LINES_MAX if "tests" in path.parts else FILE_LINES_MAX
+        if lines > lines_max:
+            over.append(f"{shown(path)}: {lines} lines, {lines_max} allowed")
     assert over == []
 
 
@@ -349,7 +373,9 @@ def docstring_lines(node: "ast.FunctionDef | ast.AsyncFunctionDef") -> int:
 
 def test_core_and_runtime_together_are_within_their_budget_of_lines() -> None:
     files = [path for name, path in source_files().items() if name.startswith(("core/", "runtime/"))]
-    assert sum(len(path.read_bytes().splitlines()) for path in files) <= SENT_LINES_MAX
+    codes = [strip(path.read_bytes(), keep_annotations=False) for path in files]
+    lines = sum(1 for code in codes for line in code.splitlines() if line.strip())
+    assert lines <= SENT_LINES_MAX
 
 
 def far_side_files() -> "list[Path]":

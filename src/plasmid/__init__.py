@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+
 # The module's own type, not a function __getattr__: that came with Python 3.7.
 class _Lazy(type(sys)):  # type: ignore[misc]
     def __getattr__(self, name: str) -> object:
@@ -64,7 +65,9 @@ class _Lazy(type(sys)):  # type: ignore[misc]
         return found
 
     def __dir__(self) -> "list[str]":
-        return sorted(set(list(vars(self)) + self.__all__))
+        from plasmid.public import MODULES
+
+        return sorted(set(vars(self)) | set(MODULES) | {"service"})
 
 
 sys.modules[__name__].__class__ = _Lazy

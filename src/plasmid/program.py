@@ -46,7 +46,7 @@ def _take(function: "F", name: str) -> "F":
     return function
 
 
-class timeout:
+class timeout:  # noqa: N801 - read as a verb: `with plasmid.timeout(5):`
     """A `with` block whose calls, all together, may take so many seconds. The time left travels with each.
 
     Blocks nest; the nearest deadline counts. None sets no limit of its own.

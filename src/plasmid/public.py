@@ -1,10 +1,14 @@
-"""Where each public name of `plasmid` is defined. Asked by plasmid/__init__.py when a name is first used."""
+"""Where things are: each public name of `plasmid`, and what the runtime takes from the layers above it.
+
+Asked by plasmid/__init__.py when a name is first used, and by Runtime.hook(). So neither imports upwards, and a far
+side that never has a child or a service is never sent what those take.
+"""
 
 from importlib import import_module
 
 PUBLIC = {
-    "plasmid.core.errors": "CallError Cancelled ConnectError ContextLost DeadlineExceeded NotSent Overloaded PlasmidError"
-    " ProtocolError ReceiverClosed Refused RemoteError UnsendableValue ValueDecodeError",
+    "plasmid.core.errors": "CallError Cancelled ConnectError ContextLost DeadlineExceeded NotSent Overloaded"
+    " PlasmidError ProtocolError ReceiverClosed Refused RemoteError UnsendableValue ValueDecodeError",
     "plasmid.program": "declare main takes_econtext takes_router timeout",
     "plasmid.router": "Router",
     "plasmid.runtime.context": "Call Context",
@@ -17,11 +21,24 @@ PUBLIC = {
 }
 MODULES = {name: module for module, names in PUBLIC.items() for name in names.split()}
 
+HOOKS = {
+    "pool": "plasmid.service.child:make_pool",
+    "proxy": "plasmid.service.proxy:Proxy",
+    "router": "plasmid.router:surroundings",
+    "shutdown": "plasmid.router:shut_down",
+    "children": "plasmid.builtin.children:handle",
+    "plumbing": "plasmid.runtime.receivers:Plumbing",
+    "functions": "plasmid.runtime.functions:serve",
+    "handle": "plasmid.runtime.naming:handle",
+    "classes": "plasmid.service.methods:classes_of_function",
+    "services": "plasmid.service.directory:services_of",
+}
+
 
 def find(name: str) -> object:
     """Return what `plasmid.NAME` is; AttributeError if it is nothing."""
     if name == "__all__":
-        return sorted(MODULES) + ["service"]
+        return [*sorted(MODULES), "service"]
     if name == "service":
         return import_module("plasmid.service")
     if name not in MODULES:

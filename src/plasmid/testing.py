@@ -9,6 +9,7 @@ the checks of arguments, and the encoding of arguments and results. Only the lin
 not mocks: a FakeJob is a message that keeps its answer for whoever holds its FakeCall.
 """
 
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from plasmid.runtime.jobs import job_var
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 ANSWER_TIMEOUT_S = 10.0
+_ids = itertools.count(1)
 
 
 class FakeContext:
@@ -103,17 +105,14 @@ class FakeJob:
         self.deadline = deadline
         self.no_reply = no_reply
         self.cancelled = False
+        self.done = False  # answered
+        self.id = next(_ids)
         self.call = FakeCall()
         self._payload = b"".join(values.encode({} if args is None else args, "arguments"))
         self._tokens: list[Any] = []
         weakref.finalize(
             self, self.call.answer, (), Cancelled(str(name), "", "the request was dropped without an answer")
         )
-
-    @property
-    def done(self) -> bool:
-        """Whether it was answered."""
-        return self.call.done()
 
     @property
     def size(self) -> int:
@@ -127,16 +126,18 @@ class FakeJob:
     def reply(self, value: Any) -> None:
         """Answer with a value."""
         try:
-            self.call.answer(values.encode(value, f"result of {self.name}"), None)
+            self.reply_encoded(values.encode(value, f"result of {self.name}"))
         except UnsendableValue as error:
             self.fail(error)
 
     def reply_encoded(self, parts: "Sequence[Buffer]") -> None:
         """Answer with a value that is encoded already."""
+        self.done = True
         self.call.answer(parts, None)
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""
+        self.done = True
         self.call.answer((), error)
 
     def running(self) -> "FakeJob":
@@ -170,6 +171,10 @@ class FakeRouter:
     def __init__(self, address: "bytes | str" = addresses.ROOT) -> None:
         self.address = addresses.parse(address) if isinstance(address, str) else address
         self.jobs = FakeJobs()
+
+    def myself(self) -> FakeContext:
+        """Return the context that it plays."""
+        return FakeContext(self.address)
 
     def submit(self, service: Any, method: "str | None" = None, args: Any = None, **options: Any) -> FakeCall:
         """Call a service, by its class or a name, and return the caller's end at once. options: those of FakeJob."""

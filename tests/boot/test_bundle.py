@@ -48,6 +48,11 @@ class Undress(ast.NodeTransformer):
             node.returns = None
         return self.generic_visit(node)
 
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        if not self.keep_annotations:
+            node.returns = None
+        return self.generic_visit(node)
+
     def visit_arg(self, node: ast.arg) -> ast.AST:
         if not self.keep_annotations:
             node.annotation = None
@@ -117,7 +122,7 @@ class Full:
 UNDRESSED = b'''
 import os
 
-TYPE_CHECKING = False
+TYPE_CHECKING=False
 
 
 
@@ -130,20 +135,20 @@ class Full:
 
 
 
- limit = 5
+ limit=5
 
 
 
- def find(self, key = {}, *rest,
-   deep = False, **more):
+ def find(self,key={},*rest,
+   deep=False,**more):
 
-  text = """a # no comment
+  text="""a # no comment
         'stays'"""
   if key:
-   return "it's # here" + '"#"' + text
+   return "it's # here"+'"#"'+text
   return None
 
- def nothing(self): 0; x = 1
+ def nothing(self):0;x=1
 '''
 
 
@@ -197,5 +202,6 @@ def test_the_bundle_is_packed_once() -> None:
 
 def test_all_that_is_sent_at_boot_is_less_than_24_kib() -> None:
     command = len(Ssh("h" * 64, username="u" * 32).argv(first_stage("0" * 16), "plasmid:" + "n" * 64)[-1])
-    configuration = 512
-    assert command + configuration + len(bundle()) < 24 * 1024
+    configuration = 200  # address, name and the name of the root, packed
+    size = command + configuration + len(bundle())
+    assert size < 24 * 1024

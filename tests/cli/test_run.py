@@ -97,7 +97,10 @@ def test_an_error_is_in_the_json_document_too(folder: Path) -> None:
 def test_an_error_s_text_can_neither_forge_a_line_nor_reach_the_terminal_raw(folder: Path) -> None:
     ended = plasmid("run", "local:", "tasks.py::fail_oddly", folder=folder)
     assert ended.status == 1
-    assert ended.err.splitlines()[:2] == ["local: tasks.Odd: oddly", "    local: forged \\x1b[2J"]
+    assert ended.err.splitlines()[:2] == [
+        "local: tasks.Odd: oddly\\nlocal: forged \\x1b[2J",
+        "    Traceback (most recent call last):",
+    ]
     assert not any(letter < " " and letter != "\n" for letter in ended.err)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from plasmid.core import values
+from plasmid.core import frames, values
 from plasmid.core.calls import (
     CHILD_CALL_SIZE_MAX,
     HEAD_SIZE_MAX,
@@ -18,12 +18,12 @@ from plasmid.core.calls import (
 )
 from plasmid.core.errors import Cancelled, NotSent, Overloaded
 from plasmid.core.flow import CREDIT_INITIAL, OUTBOX_SIZE_MAX, OWN, RECEIVE_QUOTA
-from plasmid.core.frames import CHUNK_SIZE, MORE, NO_REPLY, Kind, Lane
-from tests.core.wire import Tree, at, call_body, first_body, frame, plain_frames
+from plasmid.core.frames import CHUNK_SIZE, MORE, NO_REPLY, PAIR, Kind, Lane
+from tests.core.wire import Long, Tree, at, call_body, first_body, frame, plain_frames
 
 KIB = 1024
 MIB = 1024 * KIB
-LONG = random.Random(1).randbytes(3 * MIB)
+LONG = Long(random.Random(1).randbytes(3 * MIB))
 CANCELLED = Cancelled("", "", "it was cancelled here")
 
 # How these contexts' calls are numbered, see wire.py.
@@ -37,12 +37,12 @@ def two() -> Tree:
 
 def arrived(source: str, id: int, payload: bytes = b"payload", deadline: "float | None" = None) -> "tuple[Any, ...]":
     """Return the event of a call that has arrived."""
-    return ("CallArrived", source, id, b"head", payload, deadline, False)
+    return ("CallArrived", source, id, b"head", Long(payload), deadline, False)
 
 
-def ended(target: str, body: "bytes | None" = b"result", is_error: bool = False) -> "tuple[Any, ...]":
+def ended(target: str, body: bytes = b"result", is_error: bool = False) -> "tuple[Any, ...]":
     """Return the event of a call that was answered."""
-    return ("CallEnded", target, body, is_error, None)
+    return ("CallEnded", target, Long(body), is_error, None)
 
 
 def failed(target: str, name: str, found: str, started: "bool | None" = None) -> "tuple[Any, ...]":
@@ -289,7 +289,7 @@ def test_a_name_at_the_limit_arrives_and_one_byte_more_is_not_sent() -> None:
     calls = tree.nodes["/"].calls
     calls.call(at("/1"), bytes(HEAD_SIZE_MAX), [], 100.0)
     tree.run()
-    assert tree.told("/1") == [("CallArrived", "/", ROOT_ID, bytes(HEAD_SIZE_MAX), b"", None, False)]
+    assert tree.told("/1") == [("CallArrived", "/", ROOT_ID, Long(HEAD_SIZE_MAX), b"", None, False)]
     with pytest.raises(NotSent) as caught:
         calls.call(at("/1"), bytes(HEAD_SIZE_MAX + 1), [], 100.0)
     assert caught.value.found == "its name takes 4097 bytes; the limit is 4096"
@@ -542,8 +542,7 @@ def test_a_broken_call_is_refused_and_the_link_stays(body: bytes) -> None:
     tree.run()
     ((name, flags, id, source, target, error),) = tree.sent("/", "/1")
     assert (name, flags, id, source, target) == ("ERROR", Lane.REPLY, 7, "/", "/1")
-    expected = ["ProtocolError", "the call is broken, or its id is in use", None, "", [], ""]
-    assert values.decode(error) == expected
+    assert values.decode(error) == ["ProtocolError", "the call is broken, or its id is in use", None, "", [], ""]
     assert (tree.told("/"), tree.link("/", "/1").inbox.held, len(tree.nodes["/"].calls.served)) == ([], 0, 0)
 
 
@@ -607,6 +606,17 @@ def test_arguments_over_the_quota_are_refused_as_overload_until_others_were_answ
     tree.call("/1", "/", bytes(30))
     tree.run()
     assert tree.told("/") == [arrived("/1", ONE_ID + 2, bytes(30))]
+
+
+@pytest.mark.parametrize("size", [30, 2 * CHUNK_SIZE])
+def test_a_long_call_from_above_does_not_keep_out_the_others(size: int) -> None:
+    tree = two()
+    tree.link("/1", "/").inbox.quota = MIB
+    tree.call("/", "/1", LONG)
+    tree.run()
+    tree.call("/", "/1", bytes(size))
+    tree.run()
+    assert tree.told("/1") == [arrived("/", ROOT_ID, LONG), arrived("/", ROOT_ID + 1, bytes(size))]
 
 
 def test_a_long_call_waits_for_room_and_gets_it_when_another_is_answered() -> None:
@@ -722,6 +732,15 @@ def test_who_does_not_read_its_answers_can_not_ask_on() -> None:
     assert tree.told("/1") == [arrived("/", 7)]
 
 
+def test_a_child_may_ask_on_while_a_long_call_to_it_is_on_its_way() -> None:
+    tree = two()
+    tree.hold("/", "/1")
+    tree.call("/", "/1", bytes(OUTBOX_SIZE_MAX + 1))
+    tree.call("/1", "/")
+    tree.run()
+    assert tree.told("/") == [arrived("/1", ONE_ID)]
+
+
 def test_an_answer_to_an_id_that_is_used_again_gives_way() -> None:
     tree = two()
     for payload in (LONG, LONG[::-1]):
@@ -816,6 +835,30 @@ def test_the_loss_of_the_parent_ends_all_that_its_link_carried() -> None:
         ("CallCancelled", "/", ROOT_ID),
     ]
     assert len(tree.nodes["/1"].calls.made) == 2
+
+
+def test_when_two_have_lost_each_other_their_calls_end_and_those_further_on_go_on() -> None:
+    # D2, D3
+    tree = Tree("/", "/1", "/1/1")
+    tree.hold("/1", "/")
+    tree.call("/", "/1")
+    tree.call("/", "/1/1")
+    tree.call("/", "/1", LONG)
+    tree.run()
+    tree.feed("/", "/1", frame(Kind.CALL, 0, 7, "/1", "/", call_body()))
+    tree.told("/")
+    tree.sent("/", "/1")
+    tree.feed("/", "/1", frames.encode_reason(Kind.LOST, at("/1"), b"", "too much waited", PAIR))
+    found = "/1 was lost: too much waited"
+    assert tree.told("/") == [
+        failed("/1", "ContextLost", found),
+        failed("/1", "NotSent", found, False),
+        ("CallCancelled", "/1", 7),
+    ]
+    assert len(tree.nodes["/"].calls.made) == 1
+    # These calls may reach the other end after it heard the same of us.
+    tree.run()
+    assert [one[:3] for one in tree.sent("/", "/1")] == [("CANCEL", 0, ROOT_ID), ("CANCEL", 0, ROOT_ID + 2)]
 
 
 def test_an_answer_for_a_link_that_has_gone_is_dropped() -> None:

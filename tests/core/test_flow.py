@@ -21,7 +21,7 @@ from plasmid.core.flow import (
     Outbox,
     Outgoing,
 )
-from plasmid.core.frames import CHUNK_SIZE, MORE, NO_REPLY, Frame, Kind, Lane
+from plasmid.core.frames import CHUNK_SIZE, MORE, NO_REPLY, PAIR, Frame, Kind, Lane
 from tests.core.wire import at, first_body, frame, plain_frames, read_frame
 
 KIB = 1024
@@ -308,6 +308,24 @@ def test_nothing_that_came_from_a_context_is_overtaken_by_its_loss() -> None:
         *[("DATA", 3, "/1/6")],
     ]
     assert names[-1] == ("LOST", 0, "/1/5")
+    assert (outbox.shares, bool(outbox)) == ({}, False)
+
+
+def test_what_two_sent_each_other_stays_on_its_side_of_the_word_that_they_lost_each_other() -> None:
+    # D5
+    outbox = Outbox()
+    for body in (b"1", b"2"):
+        assert outbox.relay(read_frame(frame(Kind.DATA, MORE, 1, "/1/5", "/2", body)), 1)
+        assert outbox.relay(read_frame(frame(Kind.DATA, MORE, 2, "/1/5", "/3", body)), 1)
+        assert outbox.relay(read_frame(frame(Kind.DATA, MORE, 3, "/1/5/1", "/2", body)), 1)
+    outbox.push_last(at("/1/5"), frame(Kind.LOST, PAIR, 0, "/1/5", "/2", b"lost"), 1, at("/2"))
+    for id in (1, 9):
+        assert outbox.relay(read_frame(frame(Kind.DATA, MORE, id, "/1/5", "/2", b"after")), 1)
+    found = written(outbox)
+    assert [one[5] for one in found if one[3:5] == ("/1/5", "/2")] == [b"1", b"2", b"lost", b"after", b"after"]
+    # Others of either end go on as they were.
+    assert [one[5] for one in found if one[2] == 2] == [b"1", b"2"]
+    assert [one[5] for one in found if one[2] == 3] == [b"1", b"2"]
     assert (outbox.shares, bool(outbox)) == ({}, False)
 
 

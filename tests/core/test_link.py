@@ -11,15 +11,16 @@ from plasmid.core.frames import KINDS, REASON_SIZE_MAX, ROUTED_MIN, Kind
 from plasmid.core.link import IDLE_S, SILENCE_MAX_S, TRANSITIONS, Link, LinkState
 from tests.core.wire import PlainFrame, at, frame, plain_frames, read_frame
 
-STATES = [LinkState.OPENING, LinkState.OPEN, LinkState.LEFT, LinkState.LEAVING, LinkState.CLOSED]
+STATES = [value for name, value in vars(LinkState).items() if name.isupper()]
 HELLO = values.pack({"versions": [1], "name": "/1"})
 
 # The table of the module, written out once more: what each state becomes by each of WORDS, None for an error.
 EXPECTED: "dict[str, tuple[str | None, ...]]" = {
-    "opening": ("open", None, None, "closed"),
+    "opening": ("open", None, None, "parted"),
     "open": (None, "open", "open", "left"),
     "left": (None, "left", "left", None),
-    "leaving": ("leaving", "leaving", "leaving", "closed"),
+    "leaving": ("leaving", "leaving", "leaving", "parted"),
+    "parted": (None, None, None, None),
     "closed": (None, None, None, None),
 }
 WORDS = ("hello", "ping or pong", "routed frame", "goodbye")
@@ -146,10 +147,11 @@ def test_a_goodbye_is_said_once_and_after_all_that_waits(state: str) -> None:
     assert sent(end) == [("CALL", 0, 5, "/", "/1", b""), ("GOODBYE", 0, 0, "/", "/", b"its parent shut it down")]
 
 
-def test_a_closed_link_says_no_goodbye() -> None:
-    end = link(LinkState.CLOSED)
+@pytest.mark.parametrize("state", [LinkState.LEAVING, LinkState.PARTED, LinkState.CLOSED])
+def test_a_link_that_has_ended_says_no_other_goodbye(state: str) -> None:
+    end = link(state)
     end.say_goodbye("late")
-    assert (end.state, sent(end)) == (LinkState.CLOSED, [])
+    assert (end.state, sent(end)) == (state, [])
 
 
 def test_why_the_peer_left_is_kept_and_cut() -> None:
@@ -170,7 +172,7 @@ def test_both_ends_say_goodbye_and_nothing_sent_before_is_lost() -> None:
     other.say_goodbye("it ended")
     for name, _, id, _, _, body in sent(other):
         one.take(said(getattr(Kind, name), body, id), 100.0)
-    assert (one.state, other.state, one.farewell) == (LinkState.CLOSED, LinkState.LEAVING, "it ended")
+    assert (one.state, other.state, one.farewell) == (LinkState.PARTED, LinkState.LEAVING, "it ended")
 
 
 # -- keep-alive and silence

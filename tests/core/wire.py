@@ -9,6 +9,7 @@ Events and frames are compared as plain tuples, so that a test asserts whole val
 A begin at ID_STARTS + the number of contexts before it in the tree, times 1000.
 """
 
+import zlib
 from typing import Any
 
 from plasmid.core import address as addresses
@@ -29,6 +30,17 @@ KIND_NAMES = {value: name for name, value in vars(Kind).items() if name.isupper(
 at = addresses.parse
 PlainEvent = tuple[Any, ...]
 PlainFrame = tuple[str, int, int, str, str, bytes]
+
+
+class Long(bytes):
+    """Bytes that don't fill the screen when a test fails."""
+
+    def __repr__(self) -> str:
+        return "<%d bytes, CRC %08x>" % (len(self), zlib.crc32(self)) if len(self) > 200 else super().__repr__()
+
+    def __getitem__(self, which: Any) -> Any:
+        found = super().__getitem__(which)
+        return Long(found) if isinstance(found, bytes) else found
 
 
 class Clock:
@@ -181,8 +193,8 @@ def plain_event(event: Any) -> PlainEvent:
             value = addresses.text(value)
         elif isinstance(value, Link):
             value = value.id
-        elif isinstance(value, (memoryview, bytearray)):
-            value = bytes(value)
+        elif isinstance(value, (bytes, memoryview, bytearray)):
+            value = Long(value)
         elif isinstance(value, CallError):
             value = (type(value).__name__, value.found, value.started)
         fields.append(value)
@@ -192,7 +204,7 @@ def plain_event(event: Any) -> PlainEvent:
 def plain_frame(frame: Frame) -> PlainFrame:
     """Return a frame as a tuple of its fields, addresses as text."""
     source, target = addresses.text(frame.source), addresses.text(frame.target)
-    return KIND_NAMES[frame.kind], frame.flags, frame.id, source, target, bytes(frame.body)
+    return KIND_NAMES[frame.kind], frame.flags, frame.id, source, target, Long(frame.body)
 
 
 def plain_frames(data: bytes, peer: bytes = b"") -> "list[PlainFrame]":

@@ -1,4 +1,6 @@
-"""The far side that isn't what it should be. Run by itself: `python -S attacks.py FIRST_STAGE ATTACK SOURCES REPORT`.
+"""The far side that isn't what it should be. Run by itself.
+
+    python -S attacks.py FIRST_STAGE ATTACK REPOSITORY REPORT
 
 It says the mark that an honest first stage says, takes the program without running it, and then does to the link
 what the function of the attack's name says. What it finds out goes into the file REPORT, one JSON value a line.
@@ -8,16 +10,24 @@ import json
 import os
 import sys
 import time
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path[:0] = [sys.argv[3], os.path.join(sys.argv[3], "src")]
+
+from plasmid.core import calls, flow, frames, values
+from plasmid.core.frames import Frame, Kind, Lane
+from tests.hostile.bad_values import bombs, exceptions, hostile_names
 
 
-def write_all(data, fd=1):  # type: ignore[no-untyped-def]
+def write_all(data: "bytes | bytearray", fd: int = 1) -> None:
     """Write every byte, waiting as long as it takes."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
-def read_exactly(size):  # type: ignore[no-untyped-def]
+def read_exactly(size: int) -> bytes:
     """Read so many bytes, or leave at the end of the link."""
     data = b""
     while len(data) < size:
@@ -31,22 +41,33 @@ def read_exactly(size):  # type: ignore[no-untyped-def]
 class Peer:
     """The link of this process, and words to say on it. address: its own; root, sibling: of the others."""
 
-    def __init__(self, address, report_path):  # type: ignore[no-untyped-def]
+    def __init__(self, address: bytes, report_path: str) -> None:
         self.address = address
         self.sibling = (1).to_bytes(4, "big")
         self.report_path = report_path
         self._decoder = frames.FrameDecoder(b"")
         self._ids = 0
 
-    def say(self, kind, flags=0, id=0, target=b"", body=b"", source=None):  # type: ignore[no-untyped-def]
+    def say(
+        self,
+        kind: int,
+        flags: int = 0,
+        id: int = 0,
+        target: bytes = b"",
+        body: bytes = b"",
+        source: "bytes | None" = None,
+    ) -> None:
         """Send one frame; source: None for the truth."""
         write_all(frames.encode(kind, flags, id, self.address if source is None else source, target, body))
 
-    def say_hello(self, **facts):  # type: ignore[no-untyped-def]
-        """Say a proper hello, or one with other facts."""
-        self.say(Kind.HELLO, body=values.pack(dict({"versions": [frames.PROTOCOL_VERSION], "python": "3.6.0"}, **facts)))
+    def say_hello(self, **facts: Any) -> None:
+        """Say a proper hello, or one with other facts, and wait until the test says go."""
+        self.say(
+            Kind.HELLO, body=values.pack(dict({"versions": [frames.PROTOCOL_VERSION], "python": "3.6.0"}, **facts))
+        )
+        self.frame_of(Kind.CALL)
 
-    def next_frame(self):  # type: ignore[no-untyped-def]
+    def next_frame(self) -> Frame:
         """Return the next frame that comes; leave at the end of the link."""
         while True:
             frame = self._decoder.next_frame()
@@ -57,7 +78,7 @@ class Peer:
                 sys.exit()
             self._decoder.feed(data)
 
-    def frame_of(self, *kinds):  # type: ignore[no-untyped-def]
+    def frame_of(self, *kinds: int) -> Frame:
         """Return the next frame of one of these kinds; answers pings meanwhile."""
         while True:
             frame = self.next_frame()
@@ -66,16 +87,18 @@ class Peer:
             if frame.kind in kinds:
                 return frame
 
-    def call_frame(self, name, method, payload, target=b"", flags=0, id=None):  # type: ignore[no-untyped-def]
+    def call_frame(
+        self, name: "str | int", method: "str | None", payload: Any, target: bytes = b"", flags: int = 0
+    ) -> bytes:
         """Return the bytes of a service call."""
         self._ids += 1
         head = values.pack(["s", name, method])
         body = calls.CALL_HEAD.pack(0xFFFFFFFF, len(head)) + head + b"".join(values.encode(payload))
-        return frames.encode(Kind.CALL, flags, self._ids if id is None else id, self.address, target, body)
+        return frames.encode(Kind.CALL, flags, self._ids, self.address, target, body)
 
-    def call(self, name, method, payload, target=b""):  # type: ignore[no-untyped-def]
+    def call(self, name: "str | int", method: "str | None", payload: Any) -> Any:
         """Call a service and return its result, or the error's payload as a tuple."""
-        write_all(self.call_frame(name, method, payload, target))
+        write_all(self.call_frame(name, method, payload))
         while True:
             frame = self.frame_of(Kind.REPLY, Kind.ERROR)
             if frame.id != self._ids:
@@ -89,26 +112,24 @@ class Peer:
             value = values.decode(body)
             return value if frame.kind == Kind.REPLY else tuple(value)
 
-    def report(self, value):  # type: ignore[no-untyped-def]
+    def report(self, value: Any) -> None:
         """Tell the test something."""
         with open(self.report_path, "a") as file:
             file.write(json.dumps(value) + "\n")
 
-    def linger(self):  # type: ignore[no-untyped-def]
-        """Behave from now on, and say nothing but that this lives."""
+    def linger(self) -> None:
+        """Behave from now on: say nothing but that this lives, and leave when told to."""
         self.report("done")
-        while True:
-            self.frame_of()
+        self.frame_of(Kind.GOODBYE)
 
 
-NAME = "tests.hostile.sibling:Watched"
 SERVICE = "tests.hostile.sibling.Watched"
 
 
 # ---------------------------------------------------------------- lies
 
 
-def forged_source(peer):  # type: ignore[no-untyped-def]
+def forged_source(peer: Peer) -> None:
     peer.say_hello()
     call = bytearray(peer.call_frame(SERVICE, "note", {"what": "forged"}))
     at = frames.HEADER_SIZE
@@ -117,24 +138,24 @@ def forged_source(peer):  # type: ignore[no-untyped-def]
     peer.linger()
 
 
-def source_of_the_root(peer):  # type: ignore[no-untyped-def]
+def source_of_the_root(peer: Peer) -> None:
     peer.say_hello()
     peer.say(Kind.CALL, source=b"", target=peer.sibling, body=b"x")
     peer.linger()
 
 
-def loss_of_a_sibling(peer):  # type: ignore[no-untyped-def]
+def loss_of_a_sibling(peer: Peer) -> None:
     peer.say_hello()
     peer.say(Kind.LOST, source=peer.sibling, body=b"it is gone, believe me")
     peer.linger()
 
 
-def hello_in_anothers_name(peer):  # type: ignore[no-untyped-def]
+def hello_in_anothers_name(peer: Peer) -> None:
     peer.say(Kind.HELLO, source=peer.sibling, body=values.pack({"versions": [frames.PROTOCOL_VERSION]}))
     peer.linger()
 
 
-def claims_a_childs_address(peer):  # type: ignore[no-untyped-def]
+def claims_a_childs_address(peer: Peer) -> None:
     """Speak as a context below this one, which is allowed, and as one below the sibling, which isn't."""
     peer.say_hello()
     below = peer.address + (7).to_bytes(4, "big")
@@ -145,7 +166,7 @@ def claims_a_childs_address(peer):  # type: ignore[no-untyped-def]
     peer.linger()
 
 
-def forged_replies(peer):  # type: ignore[no-untyped-def]
+def forged_replies(peer: Peer) -> None:
     """Answer calls that were made to others, with ids that may be right: small ones, and those around each real one."""
     peer.say_hello()
     near = peer.frame_of(Kind.CALL).id
@@ -155,31 +176,31 @@ def forged_replies(peer):  # type: ignore[no-untyped-def]
             target = peer.sibling if id % 2 else b""
             kind = (Kind.REPLY, Kind.ERROR, Kind.CANCEL, Kind.DATA, Kind.CREDIT)[id % 5]
             if id != near:
-                peer.say(kind, frames.Lane.REPLY, id & (1 << 64) - 1, target, wrong)
+                peer.say(kind, Lane.REPLY, id & (1 << 64) - 1, target, wrong)
     peer.linger()
 
 
 # ---------------------------------------------------------------- broken links
 
 
-def garbage(peer):  # type: ignore[no-untyped-def]
+def garbage(peer: Peer) -> None:
     peer.say_hello()
     write_all(b"\xff" * 100 + os.urandom(10000))
     peer.linger()
 
 
-def garbage_first(peer):  # type: ignore[no-untyped-def]
+def garbage_first(peer: Peer) -> None:
     write_all(b"Last login: today\r\n")
     peer.linger()
 
 
-def too_large(peer):  # type: ignore[no-untyped-def]
+def too_large(peer: Peer) -> None:
     peer.say_hello()
     write_all(frames.encode_head(Kind.CALL, 0, 1, peer.address, b"", frames.FRAME_BODY_SIZE_MAX + 1))
     peer.linger()
 
 
-def unfinished_frame(peer):  # type: ignore[no-untyped-def]
+def unfinished_frame(peer: Peer) -> None:
     """Begin a frame and give one more byte of it now and then, for ever."""
     peer.say_hello()
     write_all(frames.encode_head(Kind.CALL, 0, 1, peer.address, b"", 100_000))
@@ -188,43 +209,43 @@ def unfinished_frame(peer):  # type: ignore[no-untyped-def]
         time.sleep(0.1)
 
 
-def silent(peer):  # type: ignore[no-untyped-def]
+def silent(peer: Peer) -> None:
     peer.say_hello()
     while os.read(0, 65536):
         pass
 
 
-def hello_twice(peer):  # type: ignore[no-untyped-def]
+def hello_twice(peer: Peer) -> None:
     peer.say_hello()
     peer.say_hello()
     peer.linger()
 
 
-def wrong_version(peer):  # type: ignore[no-untyped-def]
+def wrong_version(peer: Peer) -> None:
     peer.say_hello(versions=[99])
     peer.linger()
 
 
-def hello_of_nonsense(peer):  # type: ignore[no-untyped-def]
+def hello_of_nonsense(peer: Peer) -> None:
     peer.say(Kind.HELLO, body=b"\xdf\xff\xff\xff\xff")
     peer.linger()
 
 
-def goodbye_at_once(peer):  # type: ignore[no-untyped-def]
+def goodbye_at_once(peer: Peer) -> None:
     peer.say(Kind.GOODBYE, body=b"\x1b[31mno")
     peer.linger()
 
 
-def hello_and_goodbye(peer):  # type: ignore[no-untyped-def]
+def hello_and_goodbye(peer: Peer) -> None:
     peer.say_hello()
     peer.say(Kind.GOODBYE, body=b"\x1b[31mno")
-    peer.linger()
+    peer.frame_of(Kind.GOODBYE)
 
 
 # ---------------------------------------------------------------- floods
 
 
-def small_calls(peer):  # type: ignore[no-untyped-def]
+def small_calls(peer: Peer) -> None:
     """Call the service as fast as can be, and never read an answer."""
     peer.say_hello()
     for _ in range(400):
@@ -232,7 +253,7 @@ def small_calls(peer):  # type: ignore[no-untyped-def]
     peer.linger()
 
 
-def refused_calls(peer):  # type: ignore[no-untyped-def]
+def refused_calls(peer: Peer) -> None:
     """Ask for what is refused, each time with a longer answer than question, and never read one."""
     peer.say_hello()
     for _ in range(400):
@@ -240,7 +261,7 @@ def refused_calls(peer):  # type: ignore[no-untyped-def]
     peer.linger()
 
 
-def pings(peer):  # type: ignore[no-untyped-def]
+def pings(peer: Peer) -> None:
     peer.say_hello()
     ping = frames.encode(Kind.PING, 0, 1, peer.address, b"")
     for _ in range(400):
@@ -248,7 +269,7 @@ def pings(peer):  # type: ignore[no-untyped-def]
     peer.linger()
 
 
-def large_answers(peer):  # type: ignore[no-untyped-def]
+def large_answers(peer: Peer) -> None:
     """Ask for 60 KB at a time and never read it."""
     peer.say_hello()
     for _ in range(40):
@@ -256,7 +277,7 @@ def large_answers(peer):  # type: ignore[no-untyped-def]
     peer.linger()
 
 
-def long_answers(peer):  # type: ignore[no-untyped-def]
+def long_answers(peer: Peer) -> None:
     """Ask for 1 MB at a time and never read it."""
     peer.say_hello()
     for _ in range(8):
@@ -264,7 +285,7 @@ def long_answers(peer):  # type: ignore[no-untyped-def]
     peer.linger()
 
 
-def announced_bodies(peer):  # type: ignore[no-untyped-def]
+def announced_bodies(peer: Peer) -> None:
     """Announce long calls, puts and answers, and send a byte of each."""
     peer.say_hello()
     for id in range(20_000):
@@ -274,7 +295,7 @@ def announced_bodies(peer):  # type: ignore[no-untyped-def]
     peer.linger()
 
 
-def bodies_up_to_their_credit(peer):  # type: ignore[no-untyped-def]
+def bodies_up_to_their_credit(peer: Peer) -> None:
     """Begin long calls, and send of each all that may be sent unasked."""
     peer.say_hello()
     chunk = bytes(frames.CHUNK_SIZE)
@@ -285,7 +306,7 @@ def bodies_up_to_their_credit(peer):  # type: ignore[no-untyped-def]
     peer.linger()
 
 
-def flood_of_a_sibling(peer):  # type: ignore[no-untyped-def]
+def flood_of_a_sibling(peer: Peer) -> None:
     """Send the sibling what it never asked for, as fast as the link takes it: 400 MB."""
     peer.say_hello()
     chunk = bytes(200_000)
@@ -296,7 +317,7 @@ def flood_of_a_sibling(peer):  # type: ignore[no-untyped-def]
     peer.linger()
 
 
-def calls_to_a_sibling(peer):  # type: ignore[no-untyped-def]
+def calls_to_a_sibling(peer: Peer) -> None:
     """Call the sibling's services and functions without end."""
     peer.say_hello()
     for _ in range(200):
@@ -304,7 +325,7 @@ def calls_to_a_sibling(peer):  # type: ignore[no-untyped-def]
     peer.linger()
 
 
-def log_records(peer):  # type: ignore[no-untyped-def]
+def log_records(peer: Peer) -> None:
     """Log without end: what might be taken for another line, for a format, for an order to the terminal."""
     peer.say_hello()
     nasty = "".join(map(chr, range(256))) + "%s%n{0}\x1b]0;owned\x07\n2000-01-01 CRITICAL root: forged\u202e\udc41"
@@ -312,9 +333,10 @@ def log_records(peer):  # type: ignore[no-untyped-def]
     records = [[30, "evil\nlogger", nasty, 0.0]] * 50 + [[30, "x", "y" * 20000, 1.0], ["30", 1, 2, 3], [], None, [30]]
     records += [[10**9, "x", "level", 0.0], [30, "x", "y", float("nan")], [True, "x", "y", 0.0]]
     flags = frames.NO_REPLY
+    broken: list[Any] = [None, {"records": 7}, {"records": {}}, [], {"records": [[[[]]]]}, b"x" * 2_000]
     for _ in range(2000):
         write_all(peer.call_frame("plasmid.console", "records", {"records": records}, b"", flags))
-    for payload in (None, {"records": 7}, {"records": {}}, [], {"records": [[[[]]]]}, b"x" * 2_000):
+    for payload in broken:
         write_all(peer.call_frame("plasmid.console", "records", payload))
     peer.linger()
 
@@ -322,25 +344,7 @@ def log_records(peer):  # type: ignore[no-untyped-def]
 # ---------------------------------------------------------------- asking
 
 
-def hostile_names():  # type: ignore[no-untyped-def]
-    """Return names of modules that this context was never given."""
-    names = ["os", "sys", "pytest", "_pytest", "hypothesis", "site", "sitecustomize", "usercustomize", "builtins"]
-    names += ["tests", "tests.conftest", "tests.hostile", "tests.hostile.sibling", "tests.hostile.attacks", "__main__"]
-    names += ["", ".", "..", "...", "a..b", ".os", "os.", "os.path", "../../etc/passwd", "/etc/passwd", "etc/passwd"]
-    names += ["tests/conftest", "tests\\conftest", "tests.conftest\0", "\0", "tests.conftest.py", "conftest", "setup"]
-    names += ["plasmid/../tests/conftest", "plasmid..tests", "plasmid.\0", "plasmid.core.errors.py", "plasmid.."]
-    names += ["plasmid.__main__.x", "plasmid.core/errors", "plasmid.core\\errors", "plasmid.no_such", "PLASMID", "Tests"]
-    names += ["tests\u200b", "t\u0435sts", "te\u0301sts", "\u202etests", "\udc80".encode("utf-8", "replace").decode()]
-    names += ["x" * 300, "a." * 200 + "a", "%s", "{}", "tests;import os", "tests import os", "tests\n", " tests", "tests "]
-    names += ["importlib", "importlib.util", "encodings.idna", "antigravity", "this", "lib2to3", "test.support", "idlelib"]
-    names += ["msgpack", "msgpack._cmsgpack", "rich", "click", "pip", "setuptools", "_distutils_hack", "ruff", "mypy"]
-    roots = ["tests", "os", "json", "msgpack", "plasmid_secret", "conftest"]
-    names += [root + tail for root in roots for tail in (".__init__", ".__main__", ".x.y", "..x", ".__pycache__.x", "/x")]
-    names += ["".join(chr(code) for code in (start, start + 1, start + 2)) for start in range(0, 250)]
-    return names
-
-
-def modules_not_given(peer):  # type: ignore[no-untyped-def]
+def modules_not_given(peer: Peer) -> None:
     """Ask for each name alone, for some in the sibling's name, and for requests that are none."""
     peer.say_hello()
     for name in hostile_names():
@@ -348,7 +352,7 @@ def modules_not_given(peer):  # type: ignore[no-untyped-def]
         # An error's code, or which of the lists the name is in, and what else came along.
         found = answer[0] if isinstance(answer, tuple) else [entry[0] for entry in answer["found"]]
         peer.report([name, found])
-    for payload in (
+    requests: list[Any] = [
         {"names": ["tests.hostile.sibling"], "for": peer.sibling},
         {"names": ["tests.hostile.sibling"], "for": b""},
         {"names": "tests.conftest"},
@@ -358,13 +362,14 @@ def modules_not_given(peer):  # type: ignore[no-untyped-def]
         {},
         None,
         ["tests.conftest"],
-    ):
+    ]
+    for payload in requests:
         answer = peer.call("plasmid.modules", "find", payload)
         peer.report([str(payload)[:60], answer[0] if isinstance(answer, tuple) else [e[0] for e in answer["found"]]])
     peer.linger()
 
 
-def everything_not_exposed(peer):  # type: ignore[no-untyped-def]
+def everything_not_exposed(peer: Peer) -> None:
     """Call what a service doesn't expose, services of others, and functions."""
     peer.say_hello()
     names = ["__init__", "__class__", "__dict__", "secret", "_private", "__reduce__", "select", "on_shutdown", "name"]
@@ -372,9 +377,10 @@ def everything_not_exposed(peer):  # type: ignore[no-untyped-def]
     for name in names:
         answer = peer.call(SERVICE, name, {})
         peer.report([name, answer[0] if isinstance(answer, tuple) else "answered"])
-    for name, method in (("os", "system"), ("builtins.print", None), ("tests.hostile.sibling.Hidden", "add"), (500, None)):
-        answer = peer.call(name, method, {})
-        peer.report([str(name), answer[0] if isinstance(answer, tuple) else "answered"])
+    others: list[tuple[str | int, str | None]] = [("os", "system"), ("builtins.print", None), (500, None)]
+    for service, method in [*others, ("tests.hostile.sibling.Hidden", "add")]:
+        answer = peer.call(service, method, {})
+        peer.report([str(service), answer[0] if isinstance(answer, tuple) else "answered"])
     answer = peer.call("plasmid.children", "start", {"spec": {"scheme": "local"}})
     peer.report(["plasmid.children", answer[0] if isinstance(answer, tuple) else "answered"])
     head = values.pack(["f", "os", "getpid"])
@@ -387,24 +393,7 @@ def everything_not_exposed(peer):  # type: ignore[no-untyped-def]
 # ---------------------------------------------------------------- answers to what it is asked
 
 
-def bombs():  # type: ignore[no-untyped-def]
-    """Return payloads that are no values, or none that should be made."""
-
-    def payload(pack, blobs=b""):  # type: ignore[no-untyped-def]
-        return len(pack).to_bytes(4, "big") + pack + blobs
-
-    packs = [b"", b"\xc1", b"\x91" * 100_000 + b"\xc0", b"\x81\xa1a" * 100_000 + b"\xc0", b"\xdd\xff\xff\xff\xff"]
-    packs += [b"\xdf\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xc9\xff\xff\xff\xff\x01"]
-    packs += [b"\xdd\x00\x10\x00\x00" + b"\x90" * (1 << 20), b"\xa1\xff", b"\xa3\xed\xb2\x80", b"\x81\x90\xc0"]
-    packs += [b"\x81\x80\xc0", b"\x82\xa1a\x01\xa1a\x02", b"\xc0\xc0", b"\x92\xc0", b"\xd9", b"\xcf\x00"]
-    packs += [bytes((0xC7, 9, code)) + b"\xff" * 9 for code in range(0, 128, 3)]
-    packs += [b"\xdd\x00\x07\x00\x00" + b"\xd4\x01\xc0" * 0x70000]
-    out = [payload(pack) for pack in packs]
-    out += [b"", b"\0", b"\xff\xff\xff\xff", b"\x00\x00\x00\x05\xc0", payload(b"\xc0", b"spare"), payload(b"\xc0") * 2]
-    return out
-
-
-def bomb_results(peer):  # type: ignore[no-untyped-def]
+def bomb_results(peer: Peer) -> None:
     """Answer each call with the next bomb."""
     peer.say_hello()
     for bomb in bombs():
@@ -414,35 +403,20 @@ def bomb_results(peer):  # type: ignore[no-untyped-def]
     peer.linger()
 
 
-def answer_long(peer, kind, call, body):  # type: ignore[no-untyped-def]
+def answer_long(peer: Peer, kind: int, call: Frame, body: bytes) -> None:
     """Answer a call with a body of any size; credit is asked for as it should be."""
     if len(body) <= frames.CHUNK_SIZE:
-        peer.say(kind, frames.Lane.REPLY, call.id, call.source, body)
+        peer.say(kind, Lane.REPLY, call.id, call.source, body)
         return
-    flow = flows.Outgoing(kind, frames.Lane.REPLY, call.id, peer.address, call.source, [body], len(body))
-    while flow.sent < flow.size:
-        while flow.ready:
-            write_all(b"".join(flow.next_chunk()))
-        if flow.sent < flow.size:
-            flow.grant(int.from_bytes(peer.frame_of(Kind.CREDIT).body, "big"))
+    body_flow = flow.Outgoing(kind, Lane.REPLY, call.id, peer.address, call.source, [body], len(body))
+    while body_flow.sent < body_flow.size:
+        while body_flow.ready:
+            write_all(b"".join(body_flow.next_chunk()))
+        if body_flow.sent < body_flow.size:
+            body_flow.grant(int.from_bytes(peer.frame_of(Kind.CREDIT).body, "big"))
 
 
-def exceptions():  # type: ignore[no-untyped-def]
-    """Return the payloads of errors that should end more than a call."""
-    types = ["builtins:SystemExit", "builtins:KeyboardInterrupt", "builtins:GeneratorExit", "builtins:BaseException"]
-    types += ["builtins:eval", "builtins:exec", "builtins:open", "builtins:type", "builtins:object", "os:system", "os:_exit"]
-    types += ["builtins:BaseExceptionGroup", "builtins:ExceptionGroup", "builtins:StopIteration", "builtins:MemoryError"]
-    types += ["builtins:UnicodeDecodeError", "builtins:OSError", "subprocess:Popen", "plasmid.core.errors:NotSent"]
-    types += ["plasmid.core.errors:ConnectError", "plasmid.core.errors:RemoteError", "asyncio:CancelledError", ":", "x", ""]
-    types += ["tests.hostile.sibling:Tripwire", "a" * 100_000, "builtins:\0", "builtins:print", "builtins.x:SystemExit"]
-    out = [["Remote", "text", None, name, [1], "traceback"] for name in types]
-    out += [["Remote", "\x1b[31m" + "t" * 1_000_000, None, "builtins:ValueError", ["\n\x1b[0m" * 1000] * 100, "x" * 1_000_000]]
-    out += [["Refused", "x", True, "", [], ""], ["ConnectError", "x", None, "", [], ""], ["SystemExit", "x", None, "", [], ""]]
-    out += [[], None, {}, ["Remote"], ["Remote", 1, 2, 3, 4, 5], [["Remote"]] * 6, "Remote", ["Remote", "", None, "", {}, ""]]
-    return out
-
-
-def evil_exceptions(peer):  # type: ignore[no-untyped-def]
+def evil_exceptions(peer: Peer) -> None:
     """Answer each call with the next of them."""
     peer.say_hello()
     for error in exceptions():
@@ -450,10 +424,10 @@ def evil_exceptions(peer):  # type: ignore[no-untyped-def]
     peer.linger()
 
 
-def broken_bodies(peer):  # type: ignore[no-untyped-def]
+def broken_bodies(peer: Peer) -> None:
     """Answer calls with long bodies that break off, go on too long, or begin twice."""
     peer.say_hello()
-    more, lane = frames.MORE, frames.Lane.REPLY
+    more, lane = frames.MORE, Lane.REPLY
     for total, chunks in (
         (100_000, [b"x" * 100_001]),
         (1 << 62, [b"x"]),
@@ -471,7 +445,7 @@ def broken_bodies(peer):  # type: ignore[no-untyped-def]
     peer.linger()
 
 
-def never_reads(peer):  # type: ignore[no-untyped-def]
+def never_reads(peer: Peer) -> None:
     """Say now and then that this lives, and read nothing."""
     peer.say_hello()
     peer.report("done")
@@ -480,16 +454,10 @@ def never_reads(peer):  # type: ignore[no-untyped-def]
         time.sleep(0.1)
 
 
-def main():  # type: ignore[no-untyped-def]
-    first_stage, attack, sources, report_path = sys.argv[1:]
-    sys.path.insert(0, sources)
-    global frames, values, calls, flows, Kind
-    from plasmid.core import calls, frames, values
-    from plasmid.core import flow as flows
-    from plasmid.core.frames import Kind
-
+def main() -> None:
+    first_stage, attack, _, report_path = sys.argv[1:]
     nonce = first_stage.partition('(("')[2].partition('"')[0]
-    write_all(("PLASMID 1 %s %d.%d.%d 00\n" % ((nonce,) + sys.version_info[:3])).encode())
+    write_all(("PLASMID 1 %s %d.%d.%d 00\n" % (nonce, *sys.version_info[:3])).encode())
     sizes = read_exactly(8)
     config = values.unpack(read_exactly(int.from_bytes(sizes[:4], "big")))
     read_exactly(int.from_bytes(sizes[4:], "big"))

@@ -7,7 +7,7 @@ import plasmid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List
+    from typing import Any
 
     from plasmid.router import ExternalContext
 
@@ -19,7 +19,7 @@ class Watched(plasmid.Service):
     """A service of the root. Counts who calls it."""
 
     counts = {}  # type: dict[str, int]
-    notes = []  # type: List[str]
+    notes = []  # type: list[str]
     counted = threading.Condition()
     stopped = False
 
@@ -62,10 +62,10 @@ class Tripwire(Exception):
 
 
 @plasmid.takes_econtext
-def keep_calling(econtext: "ExternalContext") -> "List[Any]":
+def keep_calling(econtext: "ExternalContext") -> "list[Any]":
     """Call the root's service until told to stop; return how many calls there were, and what was wrong."""
     count = 0
-    wrong = []  # type: List[str]
+    wrong = []  # type: list[str]
     with plasmid.timeout(None):
         while not wrong:
             try:
@@ -76,7 +76,7 @@ def keep_calling(econtext: "ExternalContext") -> "List[Any]":
                     count += 1
                     if not econtext.master.call_service(NAME, "goes_on"):
                         break
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it mustn't have happened
                 wrong.append("%s: %s" % (type(error).__name__, error))
     return [count, wrong]
 

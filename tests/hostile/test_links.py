@@ -40,7 +40,7 @@ def test_a_child_that_breaks_the_protocol_is_cut_and_nothing_else_is(tmp_path: P
     ("attack", "found"),
     [
         ("hello_in_anothers_name", BROKE + NAMES % "/1"),
-        ("wrong_version", BROKE + "the peer speaks protocol versions [99], this end speaks 1"),
+        ("wrong_version", BROKE + "the peer speaks protocol versions [99], this end"),
         ("hello_of_nonsense", BROKE + "a hello that is no value: "),
         ("garbage_first", BROKE + "kind 32 is unknown"),
         ("goodbye_at_once", ""),
@@ -58,11 +58,9 @@ def test_a_child_that_never_says_a_proper_hello_is_a_failed_connection(tmp_path:
 def test_a_child_that_leaves_right_after_its_hello_is_lost_in_order(tmp_path: Path) -> None:
     with scene(tmp_path) as played:
         played.attack("hello_and_goodbye")
-        if played.router.child(played.evil) is not None:
-            played.await_cut()
-        with pytest.raises(plasmid.CallError) as caught:
-            played.evil.call_service("x", "y", **{})
-        assert isinstance(caught.value, (plasmid.NotSent, plasmid.ContextLost))
+        played.await_cut()
+        with pytest.raises(plasmid.NotSent) as caught:
+            played.evil.call_service("x", "y")
         assert "\x1b" not in str(caught.value)
 
 
@@ -90,7 +88,7 @@ def test_a_child_may_speak_for_those_below_it_only(tmp_path: Path) -> None:
     with scene(tmp_path) as played:
         played.attack("claims_a_childs_address")
         assert played.await_cut() == BROKE + NAMES % "/1/1"
-        assert played.report.read_text() == "3\n"
+        assert played.reports() == [3]
 
 
 def test_answers_to_the_calls_of_others_have_no_effect(tmp_path: Path) -> None:

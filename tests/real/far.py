@@ -14,15 +14,15 @@ import plasmid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional
+    from typing import Any
 
     from plasmid.router import ExternalContext, Router
-    from plasmid.runtime.jobs import Job
+    from plasmid.runtime.jobs import Job  # noqa: F401 - in a comment
     from plasmid.service.interfaces import Message
 
 GATE_TIMEOUT_S = 30
 
-noted = []  # type: List[Any]
+noted = []  # type: list[Any]
 gate = threading.Event()
 
 
@@ -73,17 +73,32 @@ class Square(Shape):
     """A class that inherits its methods."""
 
 
-def python_version() -> "List[int]":
+def python_version() -> "list[int]":
     """Return the version of the Python here."""
     return list(sys.version_info[:2])
 
 
-def process_ids() -> "List[int]":
+def process_ids() -> "list[int]":
     """Return the numbers of this process and its watchdog."""
-    return [os.getpid()] + child_processes()
+    return [os.getpid(), *child_processes()]
 
 
-def child_processes() -> "List[int]":
+def open_files() -> "list[str]":
+    """Return the files on disk that this process has open to write to."""
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            path = os.readlink("/proc/self/fd/" + number)
+            with open("/proc/self/fdinfo/" + number) as info:
+                flags = int(info.read().split("flags:")[1].split()[0], 8)
+        except OSError:
+            continue
+        if path.startswith("/") and not path.startswith(("/dev/", "/proc/")) and flags & (os.O_WRONLY | os.O_RDWR):
+            found.append(path)
+    return found
+
+
+def child_processes() -> "list[int]":
     """Return the numbers of the processes that this one started and that run."""
     with open("/proc/self/task/%d/children" % os.getpid()) as children:
         return [int(word) for word in children.read().split()]
@@ -99,7 +114,7 @@ def note(value: "Any") -> None:
     noted.append(value)
 
 
-def notes() -> "List[Any]":
+def notes() -> "list[Any]":
     """Return the values noted, and forget them."""
     found = noted[:]
     del noted[:]
@@ -210,7 +225,7 @@ def stop_myself() -> None:
 
 
 @plasmid.takes_econtext
-def own_place(econtext: "ExternalContext") -> "List[Any]":
+def own_place(econtext: "ExternalContext") -> "list[Any]":
     """Return this context, its parent and the root."""
     return [econtext.myself, econtext.parent, econtext.master]
 
@@ -245,7 +260,7 @@ def send_large_call(size: int, econtext: "ExternalContext") -> int:
 
 
 @plasmid.takes_econtext
-def ask_seconds_left(own_s: "Optional[float]", econtext: "ExternalContext") -> "Optional[float]":
+def ask_seconds_left(own_s: "float | None", econtext: "ExternalContext") -> "float | None":
     """Return how much time a call to the root has that is made here under a time limit of our own."""
     with plasmid.timeout(own_s):
         return econtext.master.service(Clock).seconds_left()
@@ -264,7 +279,7 @@ def reset_counter(context: "Any") -> None:
 # ---------------------------------------------------------------- streams
 
 
-def put_all(sender: "Any", values: "List[Any]", close: bool = False) -> None:
+def put_all(sender: "Any", values: "list[Any]", close: bool = False) -> None:
     """Put the values, one after the other."""
     for value in values:
         sender.put(value)
@@ -272,7 +287,7 @@ def put_all(sender: "Any", values: "List[Any]", close: bool = False) -> None:
         sender.close()
 
 
-def put_until_full(sender: "Any", size: int, timeout: float) -> "List[Any]":
+def put_until_full(sender: "Any", size: int, timeout: float) -> "list[Any]":
     """Put values of so many bytes until the receiver doesn't keep up; return how many went, and the error."""
     count = 0
     while True:
@@ -291,7 +306,7 @@ def open_receiver(router: "Router") -> "Any":
     return receiver.to_sender()
 
 
-def take_from_receiver(count: int) -> "List[Any]":
+def take_from_receiver(count: int) -> "list[Any]":
     """Return so many values of the Receiver made last."""
     receiver = noted[-1]
     return [receiver.get(timeout=GATE_TIMEOUT_S) for _ in range(count)]
@@ -378,7 +393,7 @@ class Catalog(plasmid.Service):
 
     def __init__(self, router: "Any") -> None:
         super().__init__(router)
-        self.executions = []  # type: List[str]
+        self.executions = []  # type: list[str]
         self.may_answer = threading.Event()
         self.may_answer.set()
 
@@ -406,7 +421,7 @@ class Work(plasmid.Service):
 
     def __init__(self, router: "Any") -> None:
         super().__init__(router)
-        self.held = []  # type: List[Job]
+        self.held = []  # type: list[Job]
         self.running = threading.Event()
         self.seen_cancelled = threading.Event()
 
@@ -498,11 +513,6 @@ class OlderGuarded(plasmid.Service):
     def dispatch(self, args: "Any", msg: "Message") -> str:
         """Return the arguments as text."""
         return repr(args)
-
-
-def call_older(context: "Any", handle: int, args: "Any") -> "Any":
-    """Return what a service in the older form answers."""
-    return plasmid.service.call(context, handle, args)
 
 
 @plasmid.takes_econtext

@@ -5,7 +5,6 @@ of the failure, no descriptor, thread or process, is checked after each test.
 """
 
 import contextlib
-import os
 import socket
 import sys
 import time
@@ -158,7 +157,11 @@ STAND_INS: "list[tuple[str, str, str]]" = [
     ("mark()\nos.closerange(0, 2)\ntime.sleep(600)", "s", "the far side closed its output"),
     ("mark()\nsay(b'no frame at all, and long enough')\ntime.sleep(600)", "say hello", "is unknown"),
     ("mark()\nsay(bytes(1 << 20))\ntime.sleep(600)", "say hello", "kind 0 is unknown"),
-    ("mark()\nsay(bytes([255] * 16))\ntime.sleep(600)", "say hello", "the peer broke the protocol: kind 255 is unknown"),
+    (
+        "mark()\nsay(bytes([255] * 16))\ntime.sleep(600)",
+        "say hello",
+        "the peer broke the protocol: kind 255 is unknown",
+    ),
 ]
 
 
@@ -232,7 +235,7 @@ def test_a_module_that_fails_when_it_is_imported_shows_its_own_error(
     for _ in range(2):
         with pytest.raises(OSError, match="not on this machine") as caught:
             context.call(function_of("broken_there"))
-        assert "broken_there.py\", line 3" in str(caught.value.__cause__)
+        assert 'broken_there.py", line 3' in str(caught.value.__cause__)
 
 
 @one_way

@@ -122,7 +122,9 @@ def test_a_flood_is_cut_to_a_rate_and_says_how_much_is_missing(  # U6
 
 
 @one_way
-def test_many_contexts_keep_their_names_apart(records: Records, router: plasmid.Router, context: plasmid.Context) -> None:
+def test_many_contexts_keep_their_names_apart(
+    records: Records, router: plasmid.Router, context: plasmid.Context
+) -> None:
     other = router.local(name="other")
     other.call(print, "from other")
     context.call(print, "from far")

@@ -124,7 +124,19 @@ def test_a_child_cannot_run_functions_in_its_parent_or_sibling(  # D12
     assert far.notes() == []
 
 
-NOT_EXPOSED = ["hidden", "_private", "missing", "__init__", "made", "name", "dispatch", "router", "exposed", "add.x", ""]
+NOT_EXPOSED = [
+    "hidden",
+    "_private",
+    "missing",
+    "__init__",
+    "made",
+    "name",
+    "dispatch",
+    "router",
+    "exposed",
+    "add.x",
+    "",
+]
 
 
 @one_way
@@ -157,12 +169,13 @@ def test_a_name_that_leads_to_no_service_is_refused_and_not_run(context: plasmid
 def test_arguments_that_do_not_fit_are_refused_by_name_and_type(context: plasmid.Context) -> None:  # S17
     work = "tests.real.far.Work"
     assert context.call_service(work, "takes_path", path="a", times=2) == "aa"
-    for kwargs, said in [
+    unfit: list[tuple[dict[str, object], str]] = [
         ({}, "path"),
         ({"path": 5}, "path"),
         ({"path": b"bytes"}, "path"),
         ({"path": "a", "depth": 1}, "depth"),
-    ]:
+    ]
+    for kwargs, said in unfit:
         with pytest.raises(plasmid.Refused) as caught:
             context.call_service(work, "takes_path", **kwargs)
         assert said in caught.value.found
@@ -194,7 +207,7 @@ def test_a_request_that_is_dropped_is_an_error_for_its_caller(context: plasmid.C
 @one_way
 def test_a_method_without_reply_answers_nothing_and_runs(context: plasmid.Context) -> None:  # S19
     work = context.service(far.Work)
-    assert work.tell("one") is None  # type: ignore[func-returns-value]
+    assert work.tell("one") is None
     assert work.takes_path("behind") == "behind"
     noted: list[object] = []
     while not noted:
@@ -231,7 +244,9 @@ def test_the_older_form_is_called_by_its_number_or_class(  # S16, S3
 
 
 @one_way
-def test_the_root_calls_its_own_services_by_the_same_way(router: plasmid.Router, catalog: far.Catalog, way: str) -> None:
+def test_the_root_calls_its_own_services_by_the_same_way(
+    router: plasmid.Router, catalog: far.Catalog, way: str
+) -> None:
     assert router.myself().service(far.Catalog).find("own") == ["own", "root"]
     assert router.myself().call(far.add, 1) == 11
 

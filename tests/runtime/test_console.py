@@ -206,3 +206,29 @@ tell(records())
 os.open(os.devnull, os.O_WRONLY)
 """
     assert far(version, script) == [[], [[30, "stderr", "still here"]]]
+
+
+def test_a_flush_waits_for_the_batch_that_another_thread_is_sending(version: str) -> None:  # U6
+    script = """
+import threading
+taken, may_go_on, flushed = threading.Event(), threading.Event(), threading.Event()
+
+def slow(batch):
+    taken.set()
+    may_go_on.wait(10)
+    sent.append(batch)
+
+it.send = slow
+print("printed", flush=True)
+sender = threading.Thread(target=pump)
+sender.start()
+taken.wait(10)
+flusher = threading.Thread(target=lambda: (it.flush(), flushed.set()))
+flusher.start()
+tell(flushed.wait(0.1))
+may_go_on.set()
+flusher.join(10)
+tell(records())
+sender.join(10)
+"""
+    assert far(version, script) == [False, [[20, "stdout", "printed"]]]

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from plasmid.service import (
-    Service,
-)
+import plasmid
+from plasmid.service import Service
+from plasmid.testing import ANSWER_TIMEOUT_S
+from tests.service.live import Kinds
 from tests.service.stage import Stage, Worker
 
 
@@ -30,3 +31,25 @@ def new_stage(stages: "list[Stage]") -> Any:
         return stages[-1]
 
     return make
+
+
+@pytest.fixture
+def router() -> "Iterator[plasmid.Router]":
+    """Give a real root, which calls itself."""
+    with plasmid.Router() as router:
+        yield router
+
+
+@pytest.fixture
+def kinds(router: plasmid.Router) -> "Iterator[Kinds]":
+    """Give a service with methods of every kind, served by one thread."""
+    kinds = Kinds(router)
+    with plasmid.Pool(router, [kinds], size=1):
+        yield kinds
+        kinds.go.release(100)
+
+
+@pytest.fixture
+def client(router: plasmid.Router, kinds: Kinds) -> Kinds:
+    """Give a client of that service."""
+    return router.myself().service(Kinds, timeout=ANSWER_TIMEOUT_S)

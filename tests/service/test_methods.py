@@ -103,14 +103,8 @@ def marked(function: Any) -> Any:
     return expose(AllowParents())(function)
 
 
-async def coroutine(self: Any) -> None: ...
-
-
 def generator(self: Any) -> Any:
     yield 1
-
-
-NOT_EXPOSED = "; only plain methods can be exposed so far"
 
 
 @pytest.mark.parametrize(
@@ -144,8 +138,12 @@ NOT_EXPOSED = "; only plain methods can be exposed so far"
             marked(lambda self, a, /: 0),
             "Bad.f has positional-only arguments, but calls carry their arguments by name",
         ),
-        ("f", marked(coroutine), "Bad.f is an async function" + NOT_EXPOSED),
-        ("f", marked(generator), "Bad.f is a generator" + NOT_EXPOSED),
+        (
+            "f",
+            expose(AllowParents())(no_reply()(generator)),
+            "Bad.f is a generator and @no_reply: nobody would get its items",
+        ),
+        ("dispatch", generator, "Bad.dispatch is a generator; calls of the older form have one answer"),
         ("f", marked(arg_spec({"b": int})(lambda self, a: 0)), "@arg_spec of Bad.f names 'b', which it doesn't take"),
         ("policies", (AllowParents,), f"a policy is needed here, not {AllowParents!r}; write AllowParents()"),
     ],

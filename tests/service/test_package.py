@@ -14,6 +14,7 @@ SOURCES = Path(plasmid.service.__file__).parent.parent.parent
 NAMES = (
     "Service Pool Invoker SerializedInvoker DeduplicatingInvoker Activator Policy AllowParents AllowAny AllowSubtree"
     " AllowContexts AllowNames arg_spec expose no_reply NO_REPLY call Proxy"
+    " Reply Stream StreamEnded start stream"
 )
 
 
@@ -48,7 +49,8 @@ class Disk(Service):
 
 Disk.exposed["free"].check(None, {"path": "/", "depth": 1})
 slow = "typing enum re json logging inspect functools collections dataclasses contextlib queue traceback ast".split()
-slow += ["plasmid.service." + name for name in ("checks", "deduplicate", "proxy", "interfaces")]
+others = "checks deduplicate proxy interfaces coroutines outflow streams selects replies directory".split()
+slow += ["plasmid.service." + name for name in others] + ["asyncio", "plasmid.runtime.receivers"]
 print(sorted(set(slow) & (set(sys.modules) - before)))
 """
 
@@ -95,6 +97,9 @@ class Router:
     class jobs:
         pool = None
         defer = staticmethod(lambda fn, *args: threading.Thread(target=fn, args=args).start())
+
+    def myself(self):
+        return Job.caller
 
 class Disk(Service):
     invoker_class = DeduplicatingInvoker

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plasmid.core.errors import NotSent, Overloaded, PlasmidError, Refused
+from plasmid.core.errors import Cancelled, NotSent, Overloaded, PlasmidError, Refused
 from plasmid.service import (
     Pool,
 )
@@ -72,6 +72,40 @@ def test_a_flood_on_one_service_does_not_starve_another(new_stage: Any) -> None:
     assert [call.result() for call in [held, *quiet]] == [0, 1, 2, 3]
     assert order[:6] == ["flood", "quiet", "flood", "quiet", "flood", "quiet"]
     assert flood[-1].result() == 899
+
+
+# S21
+def test_a_flood_of_one_caller_does_not_starve_another_whatever_addresses_it_claims(new_stage: Any) -> None:
+    stage = new_stage(1)
+    held = stage.submit("hold")
+    acquire(stage[0].begun)
+    flood = [
+        stage.router.submit(Worker, "hold", {"number": number}, source=f"/3/{number}/1") for number in range(1, 901)
+    ]
+    quiet = [stage.router.submit(Worker, "hold", {"number": -number}, source="/2") for number in (1, 2, 3)]
+    stage[0].go.release(1000)
+    assert [call.result() for call in [held, *quiet]] == [0, -1, -2, -3]
+    assert stage[0].order[:7] == [0, 1, -1, 2, -2, 3, -3]
+    assert flood[-1].result() == 900
+
+
+# S21
+def test_who_floods_a_queue_makes_room_for_others_and_the_order_of_a_serialized_service_stays(new_stage: Any) -> None:
+    stage = new_stage(1, Serial)
+    stage[0].invoker.max_queued = 4
+    held = stage.submit("hold", Serial)
+    acquire(stage[0].begun)
+
+    def submit(number: int, source: str) -> Any:
+        return stage.router.submit(Serial, "hold", {"number": number}, source=source)
+
+    flood = [submit(number, "/3") for number in (1, 2, 3, 4)]
+    quiet = [submit(number, "/2") for number in (5, 6)]
+    refused = [flood[3].exception(), flood[2].exception(), submit(7, "/3").exception(), submit(8, "/2").exception()]
+    assert [type(error) for error in refused] == [Overloaded] * 4
+    stage[0].go.release(9)
+    assert [call.result() for call in [held, *flood[:2], *quiet]] == [0, 1, 2, 5, 6]
+    assert stage[0].order == [0, 1, 2, 5, 6]
 
 
 class _Tagged:
@@ -185,8 +219,10 @@ def test_close_is_bounded_and_what_runs_too_long_has_its_shutdown_when_it_ends(n
     stage.pool.close(timeout_s=0.05)
     assert time.monotonic() - before < 2
     assert not shut.is_set()
+    error = call.exception()
+    assert isinstance(error, Cancelled)
+    assert str(error) == "Worker.hold: the pool there was closed before it had ended"
     stage[0].go.release()
-    assert call.result() == 0
     assert shut.wait(ANSWER_TIMEOUT_S)
 
 
@@ -254,11 +290,11 @@ def test_ten_thousand_services_cost_their_objects_only(new_stage: Any) -> None:
 
 def test_threads_are_started_when_they_are_needed_and_no_more_than_the_size(new_stage: Any) -> None:
     stage = new_stage(8)
-    assert len(stage.pool._workers) == 0
+    assert len(stage.pool._crew) == 0
     for number in range(20):
         assert stage.submit("echo", value=number).result() == number
     # A call that ends before the next comes needs one thread; a second may be started while it says goodbye.
-    assert len(stage.pool._workers) <= 2
+    assert len(stage.pool._crew) <= 2
 
 
 def test_a_pool_is_a_context_manager() -> None:

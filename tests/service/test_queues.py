@@ -8,6 +8,9 @@ from plasmid.testing import FakeJob
 class Limits:
     """As much of an invoker as a queue looks at."""
 
+    keeps_order = False
+    max_detached = 8
+
     def __init__(self, max_concurrency: int = 0, max_queued: int = 1000) -> None:
         self.max_concurrency = max_concurrency
         self.max_queued = max_queued

@@ -1,7 +1,7 @@
 """How a seed is given to the simulation, and the line that says how much was simulated.
 
-    python -m pytest tests/sim --seed 17        one world again, and nothing else
-    PLASMID_SIM_SEED=17                         the same, where options can't be given
+python -m pytest tests/sim --seed 17        one world again, and nothing else
+PLASMID_SIM_SEED=17                         the same, where options can't be given
 """
 
 import os

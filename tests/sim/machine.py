@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from plasmid.core import address as addresses
 from plasmid.core import events, values
 from plasmid.core.errors import Cancelled, DeadlineExceeded, NotSent, Overloaded, Refused
-
 from plasmid.core.node import Node
 from plasmid.core.streams import Streams
 from plasmid.core.switch import PARENT
 from tests.sim.network import Buffer, Wire
-from tests.sim.records import ERROR, HEAD, NESTED, NEVER, REFUSE, CallRecord, StreamRecord, Violation, pattern
+from tests.sim.records import ERROR, NESTED, NEVER, REFUSE, CallRecord, StreamRecord, Violation, pattern
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -225,7 +224,7 @@ class Application:
         node = self.node
         data = pattern(record.uid, record.size)
         middle = self.rng.randrange(len(data) + 1)
-        parts = [data[:middle], memoryview(data)[middle:]] if self.rng.random() < 0.5 else [data]
+        parts: list[Buffer] = [data[:middle], memoryview(data)[middle:]] if self.rng.random() < 0.5 else [data]
         now = self.clock.now
         try:
             record.out = node.calls.call(
@@ -308,7 +307,7 @@ class Application:
                 self._drop(job)
             return
         if job.record.behaviour == ERROR:
-            payload = ["Remote", str(job.record.uid), None, "tests:Broken", [], "a traceback"]
+            payload: list[Any] = ["Remote", str(job.record.uid), None, "tests:Broken", [], "a traceback"]
             self._answer(job, values.encode(payload), True)
             return
         result = pattern(job.record.uid ^ 1, job.record.result_size)
@@ -372,7 +371,8 @@ class Application:
             raise Violation("a stream changed that nobody puts")
         self.waiting.discard((event.target, event.number))
         if event.error:
-            stream.state = "ended: " + event.error
+            # What was put before stays on its way all the same.
+            stream.state = "ended: " + event.error if stream.state == "open" else stream.state
         else:
             self.put_on(stream, self.world.tokens[event.target, event.number])
 

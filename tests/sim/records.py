@@ -15,10 +15,7 @@ from plasmid.core.events import CallEnded
 HEAD = Struct(">QBIIdQ")
 
 ANSWER, ERROR, REFUSE, NEVER, NESTED = range(5)
-OUTCOMES = frozenset(
-    ["result", "error", "NotSent", "ContextLost", "DeadlineExceeded", "Cancelled", "Refused", "Overloaded"]
-    + ["ProtocolError"]
-)
+OUTCOMES = frozenset(("result", "error", *errors.CALL_ERRORS))
 NOT_STARTED = ("NotSent", "Refused", "Overloaded")
 
 

@@ -26,9 +26,10 @@ FAILED_ONCE = (
     3,  # a value overtook the end of a long one at a relay
     14,  # the end of a stream overtook its last, long value
     47,  # contexts that two others had merely overloaded were taken for lost
-    119,  # the same, for a stream
+    60,  # (of the simulation itself) a stream that a lowered limit had broken was missed
+    119,  # what 47 showed, for a stream
     125,  # the loss of a context above the caller was told to nobody
-    191,  # the same, for a call below another one
+    191,  # what 47 showed, for a call below another one
 )
 
 
@@ -72,7 +73,8 @@ def test_a_world_that_once_failed_holds(seed: int) -> None:
 def test_a_seed_means_the_same_world_each_time_and_in_every_process() -> None:
     seeds = (0, 7, 11)
     here = [simulate(seed).trace for seed in seeds]
-    program = "import sys; from tests.sim.test_sim import simulate; print([simulate(int(s)).trace for s in sys.argv[1:]])"
+    program = "import sys; from tests.sim.test_sim import simulate; "
+    program += "print([simulate(int(seed)).trace for seed in sys.argv[1:]])"
     root = Path(__file__).parents[2]
     result = subprocess.run(
         [sys.executable, "-c", program, *map(str, seeds)],

@@ -10,6 +10,7 @@ import random
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from plasmid.core import address as addresses
 from plasmid.core import calls, flow, switch
@@ -33,12 +34,14 @@ SIZES = (0, 1, 20, 20, 20, 20, 100, 100, 100, 1000, 5000, 30_000, 66_000, 200_00
 def small_outboxes(size_max: "int | None") -> "Iterator[None]":
     """Lower what may wait to be written to one link, so that a few calls reach it."""
     before = flow.OUTBOX_SIZE_MAX
-    if size_max is not None:
-        calls.OUTBOX_SIZE_MAX = flow.OUTBOX_SIZE_MAX = switch.OUTBOX_SIZE_MAX = size_max
+    modules: tuple[Any, ...] = (flow, switch, calls)  # each has the name
     try:
+        for module in modules:
+            module.OUTBOX_SIZE_MAX = size_max or before
         yield
     finally:
-        calls.OUTBOX_SIZE_MAX = flow.OUTBOX_SIZE_MAX = switch.OUTBOX_SIZE_MAX = before
+        for module in modules:
+            module.OUTBOX_SIZE_MAX = before
 
 
 class World:

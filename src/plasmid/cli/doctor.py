@@ -11,7 +11,7 @@ import plasmid
 from plasmid.builtin.console import escape
 from plasmid.cli import statuses
 from plasmid.cli.facts import facts
-from plasmid.cli.output import Output, advise, describe
+from plasmid.cli.output import Output, advise, describe, remote_error
 from plasmid.cli.probe import Probe
 from plasmid.cli.targets import Target
 from plasmid.connect.connector import Connector
@@ -63,7 +63,9 @@ class _Examination:
         try:
             context = self._connect()
             self._try_out(context)
-        except (plasmid.PlasmidError, OSError) as error:
+        except Exception as error:  # what a far side raises is a finding; our own slips aren't
+            if not isinstance(error, (plasmid.PlasmidError, OSError)) and remote_error(error) is None:
+                raise
             self._show_failure(error)
             return None, statuses.status_of(error)
         return context, statuses.OK

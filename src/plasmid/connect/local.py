@@ -7,7 +7,7 @@ from plasmid.connect.connector import Connector
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional, Union
+    from typing import Any, Dict, List, Optional, Union
 
 
 class Local(Connector):
@@ -23,7 +23,11 @@ class Local(Connector):
     ) -> None:
         # sys.executable is empty or None in an interpreter that is embedded in another program.
         Connector.__init__(self, name, python_path or sys.executable or "python3", connect_timeout)
-        self.python_path = python_path or None  # as it was given: by way of another context, "here" is there
+        self._given = python_path or None
+
+    def spec(self) -> "Dict[str, Any]":
+        """Return it as a value that can travel; None for the interpreter stays None: "here" is there then."""
+        return dict(super().spec(), python_path=self._given)
 
     @property
     def target(self) -> str:

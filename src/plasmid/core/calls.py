@@ -267,9 +267,9 @@ class Calls:
         """Stop sending a call's body, and tell the far side that nobody waits for its answer."""
         switch = self._switch
         link = switch.links.get(call.link)
-        if link is None:
-            if self.served.end(switch.address, call.id) is not None:
-                switch.events.append(CallCancelled(switch.address, call.id))
+        if link is None:  # a call to this context itself: those by a link end before it does
+            self.served.end(switch.address, call.id)
+            switch.events.append(CallCancelled(switch.address, call.id))
             return
         flow = switch.drop_flow((call.target, Lane.CALL, call.id))
         if flow is None or flow.sent:
@@ -314,9 +314,9 @@ class Calls:
                 raise Overloaded("", "", "more than %d bytes of answers wait to be sent to that side" % OUTBOX_SIZE_MAX)
             if frame.flags & MORE:
                 size_max = MESSAGE_SIZE_MAX if by_parent else CHILD_CALL_SIZE_MAX
-                switch.grant(link, link.inbox.open(frame, Lane.CALL, size_max))
+                switch.grant(link, link.inbox.open(frame, Lane.CALL, size_max, by_parent))
             else:
-                link.inbox.hold(len(frame.body))
+                link.inbox.hold(len(frame.body), by_parent)
                 self._serve(link, frame, frame.body, now)
         except CallError as error:
             switch.refuse(link, frame, error)
@@ -369,11 +369,13 @@ class Calls:
         if call is not None:
             self.cancel(call, error)
 
-    def lost(self, is_gone: "Callable[[bytes], bool]", found: str) -> None:
-        """End what waits on the contexts that are gone."""
+    def lost(self, is_gone: "Callable[[bytes], bool]", found: str, for_good: bool) -> None:
+        """End what waits on the contexts that are gone, or, if not `for_good`, with which too much was lost."""
         for call in self.made.lost(is_gone):
             # Of a long body not all had left: the method can't have been started.
-            unsent = self._switch.drop_flow((call.target, Lane.CALL, call.id)) is not None
+            unsent = (call.target, Lane.CALL, call.id) in self._switch.outgoing
+            if not for_good:
+                self._withdraw(call)  # it may reach the other end after the word of this
             self._end(call, NotSent("", "", found) if unsent else ContextLost("", "", found))
         for served in self.served.lost(is_gone):
             self._release(served)

@@ -35,8 +35,8 @@ No module is imported here before a value needs it: `datetime` or `decimal` woul
 import struct
 import sys
 
-from plasmid.core import errors
-from plasmid.core.errors import RemoteError, ValueDecodeError
+from plasmid.core import errors, values
+from plasmid.core.errors import RemoteError, UnsendableValue, ValueDecodeError
 from plasmid.core.values import HANDLE_CONTEXT, HANDLE_SENDER
 
 TYPE_CHECKING = False
@@ -64,6 +64,8 @@ _NUMBERS = {
     TIMEDELTA: ("datetime.timedelta", ">iII", "days seconds microseconds"),
 }
 _CODES = {row[0]: code for code, row in _NUMBERS.items()}
+_FIXED_EXT = {1: 0xD4, 2: 0xD5, 4: 0xD6, 8: 0xD7, 16: 0xD8}
+_ARRAYS = bytes(range(0x90, 0xA0)) + b"\xdc\xdd"
 _ZONE = struct.Struct(">Bq")
 
 
@@ -74,6 +76,72 @@ def weight(code: int, data: "Union[bytes, List[Any]]") -> int:
     if code == PATH:
         return 3 + 2 * sum(map(data.count, (b"/", b"\\")))  # every part becomes a str
     return 8 if code == EXCEPTION else 3
+
+
+# ---------------------------------------------------------------- in the pack
+
+
+def put(value: "Any", out: bytearray, writer: "values.Writer", depth: int) -> None:
+    """Write a value that isn't one of MessagePack's own: as an extension, or beside the pack."""
+    kind = type(value)
+    if kind is memoryview and (value.format != "B" or value.ndim != 1):
+        raise ValueError("memoryview of format %r and %d dimensions; cast it to bytes" % (value.format, value.ndim))
+    data = None  # type: Any
+    if kind in values.BUFFERS and len(value) >= values.BLOB_SIZE_MIN and writer.blobs is not None:
+        code, data = values.BLOB, values.BLOB_DATA.pack(values.BUFFERS.index(kind), len(value))
+        view = memoryview(value)
+        writer.blobs.append(value if kind is bytes else view if view.contiguous else memoryview(bytes(view)))
+    else:
+        # An exception's arguments are tried before they are written. They may hold exceptions, the same one even, so
+        # they get only a part of the depth, lest there are as many tries as two to the depth.
+        inner = min(depth, depth // 2 + 2)
+        if isinstance(value, BaseException):
+            depth = inner
+            if inner < 2:
+                raise ValueError(values.TOO_MUCH)
+        code, data = export(value, kind, lambda argument: _travels(argument, inner - 2))
+        writer.room -= weight(code, data)
+    mark = len(out)
+    if type(data) is list:
+        try:
+            values.put(data, out, writer, depth)
+        except (ValueError, AttributeError):
+            if code >= ENUM and writer.steps:
+                writer.steps.pop()  # the user knows of the parts, not of the list [class, parts]
+            raise
+    else:
+        out += data
+    size = len(out) - mark
+    head = values.HEADS[0](_FIXED_EXT[size], code) if size in _FIXED_EXT else values.head(0xC7, size) + bytes((code,))
+    out[mark:mark] = head
+
+
+def _travels(value: "Any", depth: int) -> bool:
+    try:
+        values.write(value, "", [], depth)
+    except UnsendableValue:
+        return False
+    return True
+
+
+def read(reader: "values.Reader", code: int, start: int, end: int, depth: int) -> "Any":
+    """Return the value of the extension whose data stands at `start` to `end`, and leave the reader behind it."""
+    data = None  # type: Any
+    if code in NESTED:
+        # Only an array: extensions directly in one another would be levels that nobody counts.
+        if reader.buf[start] not in _ARRAYS:
+            raise ValueDecodeError("extension %d without an array" % code)
+        reader.pos = start
+        data = reader.read(depth)
+        if reader.pos != end:
+            raise ValueDecodeError("extension %d of another size than its array" % code)
+    else:
+        data = reader.buf[start:end]
+    reader.pos = end
+    reader.room -= weight(code, data)
+    if reader.room < 0:
+        raise reader.too_much(0)
+    return build(code, data, reader.classes, reader.handles)
 
 
 # ---------------------------------------------------------------- objects to data
@@ -230,6 +298,9 @@ def _build_scalar(code: int, data: bytes) -> "Any":
     return getattr(pathlib, PATHS[index])(data[1:].decode())
 
 
+_STOPS = (StopIteration, StopAsyncIteration)
+
+
 def make_exception(name: str, args: "List[Any]", classes: "Classes") -> "Optional[Exception]":
     """Return the exception of a class `module:qualname` that is built in, declared here or Plasmid's own, or None."""
     import builtins
@@ -243,7 +314,8 @@ def make_exception(name: str, args: "List[Any]", classes: "Classes") -> "Optiona
     elif classes is not None:
         kind = classes(name)
     # SystemExit and its like would end a thread or the program of whoever meets them: they aren't Exceptions.
-    if not isinstance(kind, type) or not issubclass(kind, Exception):
+    # And StopIteration would end a `for` or a `map` around the call as if nothing were wrong.
+    if not isinstance(kind, type) or not issubclass(kind, Exception) or issubclass(kind, _STOPS):
         return None
     if issubclass(kind, SyntaxError):
         args = args[:1]  # printing the rest of them takes positions in the source at their word

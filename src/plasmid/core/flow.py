@@ -48,6 +48,8 @@ OUTBOX_SIZE_MAX = 64 * 1024 * 1024
 # Whose frames wait, beside the ids of links: our own, and those that the peer itself makes us say.
 OWN, REACTIONS = -1, -2
 
+_PARTED = LANE_MASK + 1  # in place of a lane, for what waits behind the LOST of a pair
+
 
 class Outgoing:
     """One long body on its way out. Its parts are never copied, so they must not change until it has been sent.
@@ -117,8 +119,9 @@ class Outbox:
     Urgent frames first; then each origin in turn gives one frame, of each of its flows in turn. So a link that floods
     another delays only itself. Frames of one flow keep their order, and so do all single frames of one origin.
 
-    shares: bytes of whole frames held, by origin: OWN, REACTIONS or the link they came by. flows_size: bytes of our
-    own long bodies that haven't been handed out whole; those are their callers' memory. finished: those that have.
+    shares: bytes of whole frames held, by origin: OWN, REACTIONS or the link they came by. flows_size: bytes of the
+    long answers that haven't been handed out whole; other long bodies are their callers' affair. finished: the long
+    bodies that have.
     """
 
     def __init__(self) -> None:
@@ -158,22 +161,27 @@ class Outbox:
         key = frame.source, frame.target, frame.id, frame.lane
         frames = self._relayed.get(key)
         if frames is None:
-            frames = self._relayed[key] = deque()
+            # Not ahead of word that these two have lost each other: that would end this as well, unheard.
+            frames = self._relayed.get((frame.source, frame.target, 0, _PARTED))
+            frames = self._relayed[key] = deque() if frames is None else frames
             self._queue(key, origin)
         frames.append(frame.raw)
         self._count(frame.raw, origin)
         return True
 
-    def push_last(self, gone: bytes, frame: bytes, origin: int) -> None:
-        """Queue a frame behind all that came from `gone` or below it: none of that may be overtaken."""
+    def push_last(self, gone: bytes, frame: bytes, origin: int, target: "Optional[bytes]" = None) -> None:
+        """Queue a frame behind all that came from `gone` or below it: none of that may be overtaken.
+
+        target: only what goes from `gone` itself to there. That stays behind the frame as well.
+        """
         all_of_it = deque()  # type: Deque[bytes]
         for key, frames in self._relayed.items():
-            if key[0].startswith(gone):
+            if key[0].startswith(gone) if target is None else key[:2] == (gone, target):
                 # These flows are one from now on, lest what follows in one of them comes first.
                 all_of_it += frames
                 frames.clear()
                 self._relayed[key] = all_of_it
-        key = gone, b"", 0, 0
+        key = gone, target or b"", 0, 0 if target is None else _PARTED
         if key not in self._relayed:
             self._relayed[key] = all_of_it
             self._queue(key, origin)
@@ -276,13 +284,16 @@ class Inbox:
         self.assemblies = {}  # type: Dict[FlowKey, Assembly]
         self._waiting = deque()  # type: Deque[Assembly]
 
-    def hold(self, size: int) -> None:
-        """Enter `size` bytes of a short body in the books until release(); Overloaded if there is no room."""
-        if self.held + size > self.quota:
+    def hold(self, size: int, trusted: bool = False) -> None:
+        """Enter `size` bytes of a short body in the books until release(); Overloaded if there is no room.
+
+        trusted: it is a parent's, and isn't refused: else one long call of its own would keep out all its short ones.
+        """
+        if self.held + size > self.quota and not trusted:
             raise Overloaded("", "", "what came from that side already fills %d bytes here" % self.held)
         self.held += size
 
-    def open(self, frame: Frame, lane: int, size_max: int) -> "List[Assembly]":
+    def open(self, frame: Frame, lane: int, size_max: int, trusted: bool = False) -> "List[Assembly]":
         """Begin a body with its first frame; return whom to send a CREDIT.
 
         Raises ProtocolError if it is too large or broken, Overloaded if there are too many. Answers are never too
@@ -301,7 +312,7 @@ class Inbox:
             raise Overloaded("", "", "%d long bodies from that side are on their way here" % len(self.assemblies))
         # One that is within the credit it has anyway can't be made to wait.
         if total <= CREDIT_INITIAL and lane != Lane.REPLY:
-            self.hold(total)
+            self.hold(total, trusted)
         elif total <= CREDIT_INITIAL or (not self._waiting and self._fits(total)):
             self.held += total
         else:

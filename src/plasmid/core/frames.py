@@ -53,7 +53,7 @@ class Kind:
     CLOSE = 13  # the sender will put no more
     DATA = 14  # the body of a CALL, REPLY, ERROR or PUT goes on
     CREDIT = 15  # how far a body, or a sender, may go
-    LOST = 16  # the source is gone, says its parent
+    LOST = 16  # the source and all below it are gone; with PAIR: it and the target have lost each other
 
 
 ROUTED_MIN = Kind.CALL
@@ -72,6 +72,7 @@ class Lane:
 LANE_MASK = 0x03
 MORE = 0x04
 NO_REPLY = 0x08
+PAIR = 0x01  # of a LOST, where others have a lane
 FLAGS_MASK = LANE_MASK | MORE | NO_REPLY
 
 
@@ -85,9 +86,9 @@ def encode_head(kind: int, flags: int, id: int, source: bytes, target: bytes, bo
     return HEADER.pack(body_size, kind, flags, len(source), len(target), id) + source + target
 
 
-def encode_reason(kind: int, source: bytes, target: bytes, reason: str) -> bytes:
+def encode_reason(kind: int, source: bytes, target: bytes, reason: str, flags: int = 0) -> bytes:
     """Return a whole GOODBYE or LOST, its reason cut to REASON_SIZE_MAX."""
-    return encode(kind, 0, 0, source, target, reason.encode("utf-8", "replace")[:REASON_SIZE_MAX])
+    return encode(kind, flags, 0, source, target, reason.encode("utf-8", "replace")[:REASON_SIZE_MAX])
 
 
 class Frame:

@@ -1,15 +1,17 @@
 """One link's life: hello, keep-alive, goodbye.
 
     state    HELLO    PING, PONG  routed   GOODBYE
-    OPENING  OPEN     error       error    CLOSED
+    OPENING  OPEN     error       error    PARTED
     OPEN     error    OPEN        OPEN     LEFT
     LEFT     error    LEFT        LEFT     error
-    LEAVING  LEAVING  LEAVING     LEAVING  CLOSED
+    LEAVING  LEAVING  LEAVING     LEAVING  PARTED
+    PARTED   error    error       error    error
     CLOSED   error    error       error    error
 
 `error` ends the link with a FrameError. Each end says HELLO first, without waiting for the other's. An end is in order
 when both have said GOODBYE: who hears it first (LEFT) finishes what it is sending, the last log lines say, and answers
-with its own (LEAVING); who said it (LEAVING) reads on until then, so that nothing sent before is lost.
+with its own (LEAVING); who said it (LEAVING) reads on until then, so that nothing sent before is lost. Goodbyes may
+cross, so even then (PARTED) what waits is still sent; nothing is read any more.
 
 A whole frame is a sign of life, bytes alone are not, so an unfinished frame can't keep a link up. After IDLE_S
 without one we ask; after SILENCE_MAX_S the link is cut. It is cut as well when nothing could be written for that
@@ -36,6 +38,7 @@ class LinkState:
     OPEN = "open"  # both have said hello
     LEFT = "left"  # the peer said goodbye
     LEAVING = "leaving"  # we said goodbye
+    PARTED = "parted"  # nothing more is read, and the link closes when all that waits has been written
     CLOSED = "closed"  # the link is no more
 
 
@@ -43,7 +46,7 @@ _HELLO, _ALIVE, _ROUTED, _GOODBYE = "hello", "ping or pong", "routed frame", "go
 
 TRANSITIONS = {
     (LinkState.OPENING, _HELLO): LinkState.OPEN,
-    (LinkState.OPENING, _GOODBYE): LinkState.CLOSED,
+    (LinkState.OPENING, _GOODBYE): LinkState.PARTED,
     (LinkState.OPEN, _ALIVE): LinkState.OPEN,
     (LinkState.OPEN, _ROUTED): LinkState.OPEN,
     (LinkState.OPEN, _GOODBYE): LinkState.LEFT,
@@ -52,7 +55,7 @@ TRANSITIONS = {
     (LinkState.LEAVING, _HELLO): LinkState.LEAVING,
     (LinkState.LEAVING, _ALIVE): LinkState.LEAVING,
     (LinkState.LEAVING, _ROUTED): LinkState.LEAVING,
-    (LinkState.LEAVING, _GOODBYE): LinkState.CLOSED,
+    (LinkState.LEAVING, _GOODBYE): LinkState.PARTED,
 }
 _WORDS = {Kind.HELLO: _HELLO, Kind.PING: _ALIVE, Kind.PONG: _ALIVE, Kind.GOODBYE: _GOODBYE}
 
@@ -88,7 +91,7 @@ class Link:
 
     def say_goodbye(self, reason: str) -> None:
         """Queue our goodbye, after all that waits to be sent."""
-        if self.state not in (LinkState.LEAVING, LinkState.CLOSED):
+        if self.state in (LinkState.OPENING, LinkState.OPEN, LinkState.LEFT):
             self.state = LinkState.LEAVING
             self.outbox.push(encode_reason(Kind.GOODBYE, self.own, b"", reason))
 

@@ -17,7 +17,7 @@ from plasmid.core.calls import Calls
 from plasmid.core.errors import FrameError, Overloaded, ProtocolError
 from plasmid.core.events import ContextGone, StreamChanged
 from plasmid.core.flow import REACTIONS, U64
-from plasmid.core.frames import CHUNK_SIZE, ROUTED_MIN, Frame, Kind, Lane
+from plasmid.core.frames import CHUNK_SIZE, PAIR, ROUTED_MIN, Frame, Kind, Lane
 from plasmid.core.link import Link, LinkState
 from plasmid.core.switch import PARENT, REACTIONS_SIZE_MAX, Switch
 
@@ -70,19 +70,18 @@ class Node:
     def feed(self, id: int, data: bytes, now: float) -> None:
         """Take the bytes that came in by link `id`. Whatever is wrong with them ends that link and nothing else."""
         link = self.links.get(id)
-        if link is None:
+        if link is None or link.state is LinkState.PARTED:
             return
         decoder = link.decoder
         decoder.feed(data)
         try:
             if id != PARENT and link.outbox.shares.get(REACTIONS, 0) > REACTIONS_SIZE_MAX:
                 raise FrameError("it asks and reads no answers")
-            while link.state is not LinkState.CLOSED:
+            while link.state is not LinkState.PARTED:
                 frame = decoder.next_frame()
                 if frame is None:
-                    return
+                    break
                 self._take(link, frame, now)
-            self.link_closed(id, link.farewell or "it said goodbye", now)
         except FrameError as error:
             self.link_closed(id, "the peer broke the protocol: " + error.found, now)
 
@@ -93,6 +92,8 @@ class Node:
             return []
         outbox = link.outbox
         buffers = outbox.next_buffers(size_max)
+        if not buffers and link.state is LinkState.PARTED:
+            self.link_closed(id, link.farewell or "it said goodbye")
         while outbox.finished:
             target, lane, number = name = outbox.finished.pop().name
             self.switch.drop_flow(name)
@@ -114,7 +115,7 @@ class Node:
             link.say_goodbye(reason)
             self.dirty.add(id)
 
-    def link_closed(self, id: int, reason: str, now: float) -> None:
+    def link_closed(self, id: int, reason: str, now: float = 0.0) -> None:
         """Take note that link `id` is no more, and tell everyone who waits on it or below it."""
         link = self.switch.remove_link(id, reason)
         if link is None:
@@ -152,18 +153,15 @@ class Node:
             self.switch.take_link_frame(link, frame, now)
             return
         link.take(frame, now)
-        if kind == Kind.LOST:
-            gone = frame.source
-            if not self.address.startswith(gone):
-                self._context_lost(link, gone, frame.reason)
-            elif frame.target != self.address:
-                self.switch.forward(link, frame)
-            else:
-                # One above us, where we are still: too much was sent between the two of us alone.
-                found = "%s was lost: %s" % (addresses.text(gone), frame.reason)
-                self._lost(lambda where: where == gone, found)
+        if kind == Kind.LOST and not frame.flags & PAIR:
+            # Those above us can't be told of here: the link to them tells by itself.
+            if not self.address.startswith(frame.source):
+                self._context_lost(link, frame.source, frame.reason)
         elif frame.target != self.address:
             self.switch.forward(link, frame)
+        elif kind == Kind.LOST:
+            found = "%s was lost: %s" % (addresses.text(frame.source), frame.reason)
+            self._lost(lambda where: where == frame.source, found, False)
         elif kind == Kind.CALL:
             self.calls.take_call(link, frame, now)
         elif kind == Kind.REPLY or (kind == Kind.ERROR and frame.lane != Lane.STREAM):
@@ -202,10 +200,11 @@ class Node:
         self._lost(lambda where: where.startswith(gone), "%s was lost: %s" % (addresses.text(gone), reason))
         self.switch.tell_lost(via, gone, reason)
 
-    def _lost(self, is_gone: "Callable[[bytes], bool]", found: str) -> None:
-        self.calls.lost(is_gone, found)
+    def _lost(self, is_gone: "Callable[[bytes], bool]", found: str, for_good: bool = True) -> None:
+        """End what goes on with these contexts. for_good: no more can come from them."""
+        self.calls.lost(is_gone, found, for_good)
         if self.streams is not None:
-            self.streams.lost(is_gone, found)
+            self.streams.lost(is_gone, found, for_good)
         self.switch.drop_flows(is_gone)
         for link in self.links.values():
             for inbox in link.inbox, link.replies:

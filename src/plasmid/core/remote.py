@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from plasmid.core.values import Classes
 
+ERROR_SIZE_MAX = 65536  # of the whole body
 TEXT_SIZE_MAX = 8192
 NAME_SIZE_MAX = 1024
 ARGS_SIZE_MAX = 16384

@@ -16,7 +16,8 @@ is broken for good, at both ends: what follows would leave a gap.
     CLOSED  OPEN     CLOSED  BROKEN   forgotten
     BROKEN  refused  BROKEN  BROKEN   forgotten
 
-Every change of state is told to the receiver's owner, but for one to OPEN. CLOSED opens again, since a context may
+A LOST of the pair alone breaks a stream instead, since its source lives. Every change of state is told to the
+receiver's owner, but for one to OPEN. CLOSED opens again, since a context may
 hold several Senders and close each. No I/O here.
 """
 
@@ -306,15 +307,19 @@ class Streams:
             key = source, self._switch.address, number, Lane.ITEM
             self._switch.grant(link, link.inbox.drop([key]) + link.inbox.release(stream.received - stream.taken))
 
-    def lost(self, is_gone: "Callable[[bytes], bool]", reason: str) -> None:
-        """End the streams from and to the contexts that are gone."""
+    def lost(self, is_gone: "Callable[[bytes], bool]", reason: str, for_good: bool) -> None:
+        """End the streams from and to the contexts that are gone. Not `for_good`: more may come, after a gap."""
         for target, number in [key for key in self._out if is_gone(key[0])]:
             self.end(target, number, reason)
         for receiver in self.receivers.values():
             for source in [source for source in receiver.sources if is_gone(source)]:
-                stream = receiver.sources.pop(source)
-                self._release(stream, source, receiver.number)
-                if stream.state is StreamState.OPEN:
+                stream = receiver.sources[source]
+                was_open = stream.state is StreamState.OPEN
+                stream.state = StreamState.BROKEN
+                if for_good:
+                    del receiver.sources[source]
+                    self._release(stream, source, receiver.number)
+                if was_open:
                     self._switch.events.append(SourceClosed(receiver.ref, source, reason))
 
 

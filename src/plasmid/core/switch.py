@@ -16,7 +16,7 @@ from plasmid.core import address, values
 from plasmid.core.errors import CallError, FrameError, NotSent, Overloaded
 from plasmid.core.events import LinkEnded, LinkLeft, LinkOpened
 from plasmid.core.flow import OUTBOX_SIZE_MAX, OWN, REACTIONS, U64, Assembly, Outgoing
-from plasmid.core.frames import CHUNK_SIZE, MORE, NO_REPLY, Frame, Kind, Lane, encode, encode_head, encode_reason
+from plasmid.core.frames import CHUNK_SIZE, MORE, NO_REPLY, PAIR, Frame, Kind, Lane, encode, encode_head, encode_reason
 from plasmid.core.link import Link, LinkState
 
 TYPE_CHECKING = False
@@ -106,7 +106,9 @@ class Switch:
             flow = Outgoing(kind, flags, id, self.address, target, parts, size)
             self.drop_flow(flow.name)  # of a caller that used the id twice
             self.outgoing[flow.name] = flow, link
-            link.outbox.flows_size += size
+            # A child must be able to ask for the modules that a long call to it needs while that is on its way.
+            if flow.name[1] == Lane.REPLY:
+                link.outbox.flows_size += size
             link.outbox.push_flow(flow)
             return
         buffers = [encode_head(kind, flags, id, self.address, target, size)]  # type: List[Buffer]
@@ -152,7 +154,8 @@ class Switch:
         flow, link = self.outgoing.pop(name, (None, None))
         if flow is not None and link is not None:
             flow.credit = 0
-            link.outbox.flows_size -= flow.size
+            if name[1] == Lane.REPLY:
+                link.outbox.flows_size -= flow.size
         return flow
 
     def drop_flows(self, is_gone: "Callable[[bytes], bool]") -> None:
@@ -174,26 +177,30 @@ class Switch:
         way.talkers.add(link.id)
         link.talkers.add(way.id)
         self.dirty.add(way.id)
+        if frame.kind == Kind.LOST:
+            self._push_lost(way, link, frame.source, frame.target, frame.reason, PAIR)
+            return
         if way.outbox.relay(frame, link.id):
             return
         found = "the link from %s towards %s can't keep up" % (address.text(self.address), address.text(frame.target))
         if frame.kind == Kind.CALL:
             self.refuse(link, frame, Overloaded("", "", found))
             return
-        link.outbox.push(encode_reason(Kind.LOST, frame.target, frame.source, found), REACTIONS)
+        link.outbox.push(encode_reason(Kind.LOST, frame.target, frame.source, found, PAIR), REACTIONS)
         self.dirty.add(link.id)
-        self._push_lost(way, link, frame.source, frame.target, found)
+        self._push_lost(way, link, frame.source, frame.target, found, PAIR)
 
     def tell_lost(self, link: Link, gone: bytes, reason: str) -> None:
         """Tell those who spoke with `link` that the context `gone`, there or below, is lost. FrameError as forward."""
         for id in sorted(link.talkers):
             talker = self.links.get(id)
             if talker is not None:
-                self._push_lost(talker, link, gone, talker.peer, reason)
+                self._push_lost(talker, link, gone, talker.peer, reason, 0)
 
-    def _push_lost(self, way: Link, link: Link, gone: bytes, target: bytes, reason: str) -> None:
+    def _push_lost(self, way: Link, link: Link, gone: bytes, target: bytes, reason: str, flags: int) -> None:
         """Queue a LOST behind all that came from `gone` by `link`: a reply that made it must not be overtaken."""
-        way.outbox.push_last(gone, encode_reason(Kind.LOST, gone, target, reason), link.id)
+        lost = encode_reason(Kind.LOST, gone, target, reason, flags)
+        way.outbox.push_last(gone, lost, link.id, target if flags & PAIR else None)
         self.dirty.add(way.id)
         # An honest peer stops when it is told. The parent can't be cut; what it passes on is its own peers'.
         flooded = way.outbox.shares[link.id] > 2 * OUTBOX_SIZE_MAX

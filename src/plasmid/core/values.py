@@ -38,17 +38,15 @@ BUFFERS = (bytes, bytearray, memoryview)  # the index is the kind of a blob
 KEYS = (int, float, bool, bytes, type(None))
 
 _U32 = struct.Struct(">I")
-_BLOB = struct.Struct(">BQ")
+BLOB_DATA = struct.Struct(">BQ")
 _FLOAT = struct.Struct(">Bd").pack
-_HEADS = [struct.Struct(form).pack for form in (">BB", ">BH", ">BI", ">BQ")]
+HEADS = [struct.Struct(form).pack for form in (">BB", ">BH", ">BI", ">BQ")]
 _SIGNED = [struct.Struct(form).pack for form in (">Bb", ">Bh", ">Bi", ">Bq")]
-_FIXED_EXT = {1: 0xD4, 2: 0xD5, 4: 0xD6, 8: 0xD7, 16: 0xD8}
 # What a first byte from 0xC0 to 0xDF means: a constant, the form of a number, the width of a size.
 _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
 _NUMBERS = {code: struct.Struct(">" + form) for code, form in enumerate("fdBHIQbhiq", 0xCA)}
 _WIDTHS = dict(zip(b"\xc4\xc5\xc6\xc7\xc8\xc9\xd9\xda\xdb\xdc\xdd\xde\xdf", b"\1\2\4\1\2\4\1\2\4\2\4\2\4"))
-_TOO_MUCH = "it has too many items, is nested too deep, or contains itself"
-_ARRAYS = bytes(range(0x90, 0xA0)) + b"\xdc\xdd"
+TOO_MUCH = "it has too many items, is nested too deep, or contains itself"
 
 
 class Limits:
@@ -90,7 +88,7 @@ def encode(value: "Any", what: str = "value") -> "Parts":
         if data is not NotImplemented:
             return [_U32.pack(len(data)) + data]
     blobs = []  # type: Parts
-    data = _write(value, what, blobs)
+    data = write(value, what, blobs)
     return [_U32.pack(len(data)) + data, *blobs]
 
 
@@ -117,7 +115,7 @@ def decode(
 def pack(value: "Any", what: str = "value") -> bytes:
     """Return the value as one pack without blobs, for small heads."""
     data = _fast_pack(value) if _fast_pack is not None else NotImplemented
-    return bytes(_write(value, what, None)) if data is NotImplemented else data
+    return bytes(write(value, what, None)) if data is NotImplemented else data
 
 
 def unpack(data: "Bytes", limits: Limits = DEFAULT_LIMITS) -> "Any":
@@ -136,18 +134,18 @@ def _extensions() -> "Any":
     return _extensions_module
 
 
-def _head(code: int, size: int, first: int = 256) -> bytes:
+def head(code: int, size: int, first: int = 256) -> bytes:
     """Return a first byte and a size; `code` is the one for sizes below 256, the next two are for wider ones."""
     if size < first:
-        return _HEADS[0](code, size)
-    return _HEADS[1](code + 1, size) if size < 65536 else _HEADS[2](code + 2, size)
+        return HEADS[0](code, size)
+    return HEADS[1](code + 1, size) if size < 65536 else HEADS[2](code + 2, size)
 
 
 def _is_key(key: "Any") -> bool:
     return type(key) is str or (type(key) in KEYS and (type(key) is not int or -1 << 63 <= key < 1 << 64))
 
 
-class _Writer:
+class Writer:
     """What all parts of one value share while it is written: room left in nodes, blobs, the path of a failure."""
 
     __slots__ = ("blobs", "room", "steps")
@@ -158,20 +156,12 @@ class _Writer:
         self.steps = []  # type: List[str]
 
 
-def _travels(value: "Any", depth: int) -> bool:
-    try:
-        _write(value, "", [], depth)
-    except UnsendableValue:
-        return False
-    return True
-
-
-def _write(value: "Any", what: str, blobs: "Optional[Parts]", depth_max: int = DEFAULT_LIMITS.depth_max) -> bytearray:
+def write(value: "Any", what: str, blobs: "Optional[Parts]", depth_max: int = DEFAULT_LIMITS.depth_max) -> bytearray:
     """Return the pack of a value. Long bytes and buffers are added to `blobs`, if there is such a list."""
     out = bytearray()
-    writer = _Writer(blobs)
+    writer = Writer(blobs)
     try:
-        _put(value, out, writer, depth_max)
+        put(value, out, writer, depth_max)
         if len(out) > DEFAULT_LIMITS.pack_size_max:
             raise ValueError("%d bytes; the limit is %d" % (len(out), DEFAULT_LIMITS.pack_size_max))
         return out
@@ -181,7 +171,7 @@ def _write(value: "Any", what: str, blobs: "Optional[Parts]", depth_max: int = D
         raise UnsendableValue(path if len(path) < 256 else path[:128] + "..." + path[-64:], found) from None
 
 
-def _put(value: "Any", out: bytearray, writer: _Writer, depth: int) -> None:
+def put(value: "Any", out: bytearray, writer: Writer, depth: int) -> None:
     kind = type(value)
     if kind is str:
         data = value.encode()
@@ -189,13 +179,13 @@ def _put(value: "Any", out: bytearray, writer: _Writer, depth: int) -> None:
         if size < 32:
             out.append(0xA0 | size)
         else:
-            out += _head(0xD9, size)
+            out += head(0xD9, size)
         out += data
     elif kind is int and -1 << 63 <= value < 1 << 64:
         if -32 <= value < 128:
             out.append(value & 255)
         elif value > 0:
-            out += _head(0xCC, value) if value < 1 << 32 else _HEADS[3](0xCF, value)
+            out += head(0xCC, value) if value < 1 << 32 else HEADS[3](0xCF, value)
         else:
             width = (value < -0x80) + (value < -0x8000) + (value < -0x80000000)
             out += _SIGNED[width](0xD0 + width, value)
@@ -208,21 +198,23 @@ def _put(value: "Any", out: bytearray, writer: _Writer, depth: int) -> None:
     elif kind is float:
         out += _FLOAT(0xCB, value)
     elif kind is bytes and (len(value) < BLOB_SIZE_MIN or writer.blobs is None):
-        out += _head(0xC4, len(value))
+        out += head(0xC4, len(value))
         out += value
+    elif writer.blobs is None:
+        raise ValueError("%s, which a head can't hold" % kind.__name__)
     else:
-        _put_extension(value, out, writer, depth)
+        _extensions().put(value, out, writer, depth)
 
 
-def _put_items(value: "Any", out: bytearray, writer: _Writer, depth: int, is_dict: bool) -> None:
+def _put_items(value: "Any", out: bytearray, writer: Writer, depth: int, is_dict: bool) -> None:
     size = len(value)
     writer.room -= 2 * size + 1 if is_dict else size
     if writer.room < 0 or not depth:
-        raise ValueError(_TOO_MUCH)
+        raise ValueError(TOO_MUCH)
     if size < 16:
         out.append((0x80 if is_dict else 0x90) | size)
     else:
-        out += _head(0xDD if is_dict else 0xDB, size, 0)
+        out += head(0xDD if is_dict else 0xDB, size, 0)
     step = None  # type: Any
     try:
         if is_dict:
@@ -230,13 +222,13 @@ def _put_items(value: "Any", out: bytearray, writer: _Writer, depth: int, is_dic
                 if type(step) is not str and not _is_key(step):
                     raise ValueError("a key of type %s" % type(step).__name__)
                 if type(step) is bytes:
-                    out += _head(0xC4, len(step)) + step
+                    out += head(0xC4, len(step)) + step
                 else:
-                    _put(step, out, writer, 0)
-                _put(item, out, writer, depth - 1)
+                    put(step, out, writer, 0)
+                put(item, out, writer, depth - 1)
         else:
             for item in value:
-                _put(item, out, writer, depth - 1)
+                put(item, out, writer, depth - 1)
     except (ValueError, AttributeError):
         # Which item it was is found only now: to count along would cost every call.
         if not is_dict:
@@ -245,50 +237,13 @@ def _put_items(value: "Any", out: bytearray, writer: _Writer, depth: int, is_dic
         raise
 
 
-def _put_extension(value: "Any", out: bytearray, writer: _Writer, depth: int) -> None:
-    kind = type(value)
-    if kind is memoryview and (value.format != "B" or value.ndim != 1):
-        raise ValueError("memoryview of format %r and %d dimensions; cast it to bytes" % (value.format, value.ndim))
-    data = None  # type: Any
-    if kind in BUFFERS and len(value) >= BLOB_SIZE_MIN and writer.blobs is not None:
-        code, data = BLOB, _BLOB.pack(BUFFERS.index(kind), len(value))
-        view = memoryview(value)
-        writer.blobs.append(value if kind is bytes else view if view.contiguous else memoryview(bytes(view)))
-    else:
-        if writer.blobs is None:
-            raise ValueError("%s, which a head can't hold" % kind.__name__)
-        extensions = _extensions()
-        # An exception's arguments are tried before they are written. They may hold exceptions, the same one even, so
-        # they get only a part of the depth, lest there are as many tries as two to the depth.
-        inner = min(depth, depth // 2 + 2)
-        if isinstance(value, BaseException):
-            depth = inner
-            if inner < 2:
-                raise ValueError(_TOO_MUCH)
-        code, data = extensions.export(value, kind, lambda argument: _travels(argument, inner - 2))
-        writer.room -= extensions.weight(code, data)
-    mark = len(out)
-    if type(data) is list:
-        try:
-            _put(data, out, writer, depth)
-        except (ValueError, AttributeError):
-            if code >= extensions.ENUM and writer.steps:
-                writer.steps.pop()  # the user knows of the parts, not of the list [class, parts]
-            raise
-    else:
-        out += data
-    size = len(out) - mark
-    head = _HEADS[0](_FIXED_EXT[size], code) if size in _FIXED_EXT else _head(0xC7, size) + bytes((code,))
-    out[mark:mark] = head
-
-
 def _read(buf: bytes, blobs: "Optional[Bytes]", classes: "Classes", handles: "Handles", limits: Limits) -> "Any":
     """Return the value of a pack, all of it, and of all its blobs."""
     if _fast_unpack is not None and not blobs:
         value = _fast_unpack(buf, limits)
         if value is not NotImplemented:
             return value
-    reader = _Reader(buf, blobs, classes, handles, limits)
+    reader = Reader(buf, blobs, classes, handles, limits)
     try:
         value = reader.read(limits.depth_max)
     except ValueDecodeError:
@@ -302,7 +257,7 @@ def _read(buf: bytes, blobs: "Optional[Bytes]", classes: "Classes", handles: "Ha
     return value
 
 
-class _Reader:
+class Reader:
     """Reads one pack. A size beyond the end is let pass where nothing is allocated for it: `pos` tells at the end."""
 
     __slots__ = ("blob_pos", "blobs", "buf", "classes", "handles", "pos", "room")
@@ -388,30 +343,14 @@ class _Reader:
             raise IndexError
         if self.blobs is None:
             raise ValueDecodeError("extension %d, which a head can't hold" % code)
-        data = None  # type: Any
         if code == BLOB:
             self.room -= 3
             self.pos = end
             return self.read_blob(self.buf[start:end], self.blobs)
-        extensions = _extensions()
-        if code in extensions.NESTED:
-            # Only an array: extensions directly in one another would be levels that nobody counts.
-            if self.buf[start] not in _ARRAYS:
-                raise ValueDecodeError("extension %d without an array" % code)
-            self.pos = start
-            data = self.read(depth)
-            if self.pos != end:
-                raise ValueDecodeError("extension %d of another size than its array" % code)
-        else:
-            data = self.buf[start:end]
-        self.pos = end
-        self.room -= extensions.weight(code, data)
-        if self.room < 0:
-            raise self.too_much(0)
-        return extensions.build(code, data, self.classes, self.handles)
+        return _extensions().read(self, code, start, end, depth)
 
     def read_blob(self, data: bytes, blobs: "Bytes") -> "Bytes":
-        kind, size = _BLOB.unpack(data)
+        kind, size = BLOB_DATA.unpack(data)
         start = self.blob_pos
         self.blob_pos = end = start + size
         if end > len(blobs) or kind >= len(BUFFERS):

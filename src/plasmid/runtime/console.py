@@ -60,6 +60,8 @@ class Console:
         self.send = send
         # Re-entrant: the collector may run a __del__ that logs while this thread is inside.
         self.lock = RLock()
+        # Held while a batch is on its way to the link: the goodbye must come after it, and batches in their order.
+        self.sending = RLock()
         self.limit = RateLimit(RECORDS_BURST, RECORDS_PER_S)
         self.records: "List[Record]" = []
         self.partial: "Dict[int, bytes]" = {}
@@ -132,18 +134,19 @@ class Console:
             self.records.append([30, "plasmid.console", text, time()])
 
     def send_all(self) -> None:
-        with self.lock:
-            records, self.records = self.records, []
-        batch: "List[Record]" = []
-        size = 0
-        for record in records:
-            size += len(record[2]) + NAME_SIZE_MAX
-            if batch and size > BATCH_SIZE_MAX:
+        with self.sending:
+            with self.lock:
+                records, self.records = self.records, []
+            batch: "List[Record]" = []
+            size = 0
+            for record in records:
+                size += len(record[2]) + NAME_SIZE_MAX
+                if batch and size > BATCH_SIZE_MAX:
+                    self.send(batch)
+                    batch, size = [], len(record[2])
+                batch.append(record)
+            if batch:
                 self.send(batch)
-                batch, size = [], len(record[2])
-            batch.append(record)
-        if batch:
-            self.send(batch)
 
     def flush(self) -> None:
         """Send everything that was printed and logged until now, an unfinished last line too. Any thread, at exit."""

@@ -162,27 +162,9 @@ class Call(Port):
         fn()
 
     def __await__(self) -> "Generator[Any, None, Any]":
-        import asyncio
+        from plasmid.runtime.awaiting import wait_in_event_loop
 
-        loop = asyncio.get_event_loop()
-        future = loop.create_future()
-
-        def settle() -> None:
-            if not future.done():
-                future.set_result(None)
-
-        def ended() -> None:
-            try:
-                loop.call_soon_threadsafe(settle)
-            except RuntimeError:
-                pass  # the event loop was closed; nobody awaits any more
-
-        self.when_ended(ended)
-        try:
-            yield from future.__await__()
-        except asyncio.CancelledError:
-            self.cancel()
-            raise
+        yield from wait_in_event_loop(self)
         return self.result()
 
     # -- a Port
@@ -229,7 +211,9 @@ class Call(Port):
                 return values.decode(event.body, self._classes or runtime.find_class, runtime.handle), None
             from plasmid.core import remote
 
-            payload = values.decode(event.body, runtime.find_class, runtime.handle)
+            payload = None  # what isn't one, or is too large for one, is a ProtocolError
+            if len(event.body) <= remote.ERROR_SIZE_MAX:
+                payload = values.decode(event.body, runtime.find_class, runtime.handle)
             return None, remote.rebuild_error(payload, self.what, where, self._classes or runtime.find_class)
         except ValueDecodeError as error:
             text = "what %s on %s answered can't be taken: %s" % (self.what, where, error)

@@ -6,11 +6,9 @@ on this machine would be never counts. All other modules that this machine lacks
 a moment later, to keep the boot small.
 
 Nothing is written to disk. Modules wait as compressed source until they are imported. Python's lock per module
-makes two threads that want the same name ask once. The lock over all imports, under which Python calls a finder,
-is let go while one waits here: other threads go on importing, and none that the answer depends on can be stuck.
+makes two threads that want the same name ask once.
 """
 
-import _imp
 import sys
 import zlib
 from _frozen_importlib import ModuleSpec  # importlib.machinery would cost 1 ms
@@ -63,24 +61,6 @@ class Loader:
         return self.get_source().encode()
 
 
-class ImportLockReleased:
-    """While in it, this thread doesn't hold Python's lock over all imports, however deep it held it before."""
-
-    def __enter__(self) -> None:
-        self.depth = 0
-        try:
-            while True:
-                _imp.release_lock()
-                self.depth += 1
-        except RuntimeError:  # it isn't held (any more)
-            pass
-
-    def __exit__(self, *error: object) -> None:
-        while self.depth:
-            _imp.acquire_lock()
-            self.depth -= 1
-
-
 class Finder:
     """A place on `sys.meta_path`; `find_spec` is a method of what answers there."""
 
@@ -107,10 +87,8 @@ class Importer:
         self.pushed = 0
 
     def find_own(self, name: str, path: "Any" = None, target: "Any" = None) -> "Optional[ModuleSpec]":
-        if name.partition(".")[0] != "plasmid":
-            return None
-        with ImportLockReleased():
-            return self.find(name)
+        # The lock over all imports stays held meanwhile: it's rare, short, and no answer to it waits for an import.
+        return self.find(name) if name.partition(".")[0] == "plasmid" else None
 
     def find(self, name: str) -> "Optional[ModuleSpec]":
         """Find a module among those that were sent, or ask for it."""
@@ -150,7 +128,8 @@ current: "Optional[Importer]" = None
 def make_spec(name: str, loader: Loader) -> ModuleSpec:
     if loader.data is None:
         return ModuleSpec(name, None, is_package=True)  # without a loader: a namespace package
-    spec = ModuleSpec(name, loader, origin=loader.path, is_package=loader.package is True)
+    as_loader: "Any" = loader
+    spec = ModuleSpec(name, as_loader, origin=loader.path, is_package=loader.package is True)
     spec.has_location = True
     return spec
 

@@ -14,9 +14,8 @@ from time import monotonic
 
 from plasmid.core import values
 from plasmid.core.errors import Cancelled, DeadlineExceeded, PlasmidError, ProtocolError, Refused, UnsendableValue
-from plasmid.core.switch import PARENT
-from plasmid.runtime.context import Context, ContextVar, declared, deadline_var, find_any, resolve
-from plasmid.runtime.ports import Latch, Parking
+from plasmid.runtime.context import Context, ContextVar, deadline_var, declared, find_any
+from plasmid.runtime.ports import Latch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +42,10 @@ class Job:
     waits for the answer any more. A job that is dropped unanswered answers itself with an error.
     """
 
-    __slots__ = "_runtime", "source", "id", "what", "name", "method", "deadline", "no_reply", "cancelled", "done", "_payload", "_tokens", "__weakref__"  # fmt: skip
+    __slots__ = (
+        *("source", "id", "what", "name", "method", "deadline", "no_reply", "cancelled", "done"),
+        *("_runtime", "_payload", "_tokens", "__weakref__"),
+    )
 
     def __init__(self, runtime: "Runtime", event: "events.CallArrived", head: "List[Any]") -> None:
         self._runtime = runtime
@@ -157,7 +159,8 @@ class Jobs:
 
     builtin: handlers of Plasmid's own services by name; each answers the job it is given. in_order: the one thread for
     those whose calls mustn't overtake each other; the others share a few. pool: the Pool, or None.
-    dropped: the jobs that nobody answered, for the loop to answer.
+    functions: the function calls that wait, None to end; see functions.py. dropped: the jobs that nobody answered, for
+    the loop to answer.
     """
 
     def __init__(self, runtime: "Runtime") -> None:
@@ -171,7 +174,7 @@ class Jobs:
         self._awaiting_pool = None  # type: Optional[List[Job]]
         self._helpers = Helpers(HELPERS_MAX)
         self.in_order = {}  # type: Dict[Union[str, int], Helpers]
-        self._functions = FunctionQueue(runtime)
+        self.functions = Latch()
         self._function_thread = None  # type: Optional[threading.Thread]
 
     def defer(self, fn: "Callable[..., object]", *args: "Any") -> None:
@@ -180,7 +183,7 @@ class Jobs:
 
     def close(self) -> None:
         """End the threads; what they run is waited for no longer than a second each."""
-        self._functions.put(None)
+        self.functions.put(None)
         for helpers in list(self.in_order.values()) + [self._helpers]:
             helpers.close()
 
@@ -209,10 +212,11 @@ class Jobs:
         elif job.what == "f":
             if not job.from_parent:
                 raise Refused("", "", "only a parent may call functions here; expose a service method instead")
-            self._functions.put(job)
+            self.functions.put(job)
             if not self._runtime.node.address and self._function_thread is None:
                 # The root's main thread is the user's own.
-                thread = threading.Thread(target=self.serve_functions, name="plasmid-functions", daemon=True)
+                serve = self._runtime.hook("functions")
+                thread = threading.Thread(target=serve, args=(self._runtime,), name="plasmid-functions", daemon=True)
                 self._function_thread = thread
                 thread.start()
         elif self.pool is not None:
@@ -264,48 +268,6 @@ class Jobs:
         if error is not None:
             for job in waiting:
                 job.fail(error)
-
-    def serve_functions(self) -> None:
-        """Run the function calls that come, one after the other, until close()."""
-        while True:
-            job = self._functions.get()
-            if job is None:
-                return
-            self.run_function(job)
-
-    def stop_functions(self) -> None:
-        """Have serve_functions() return after what is queued."""
-        self._functions.put(None)
-
-    def run_function(self, job: Job) -> None:
-        """Run one function call, and answer it."""
-        late = job.too_late()
-        if late is not None:
-            job.fail(late)
-            return
-        try:
-            with job.running():
-                args, kwargs = job.args()
-                function = resolve(str(job.name), str(job.method))
-                for name in getattr(function, "__plasmid_takes__", ()):
-                    kwargs[name] = getattr(self._runtime.hook("router")(self._runtime), name)
-                job.reply(function(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt too are the caller's answer
-            # From the user's own lines on, where there are any.
-            trace = error.__traceback__
-            job.fail(error.with_traceback(trace and trace.tb_next or trace))
-
-
-class FunctionQueue(Latch):
-    """The function calls that wait for the main thread. It reads the parent's link itself while it has none to run."""
-
-    def __init__(self, runtime: "Runtime") -> None:
-        super().__init__()
-        self._runtime = runtime
-
-    def park(self, parking: Parking, until: "Optional[float]") -> None:
-        """Wait for the next."""
-        self._runtime.loop.park(parking, PARENT, until, False)
 
 
 class Helpers:

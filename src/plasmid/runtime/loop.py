@@ -117,24 +117,13 @@ class Loop:
         return link
 
     def watch(self, fd: int, callback: "Callable[[], None]") -> None:
-        """Call `callback` on the loop's thread, without the lock, whenever `fd` can be read."""
+        """Call `callback` on the loop's thread, without the lock, whenever `fd` can be read; -1 never can."""
+        if fd < 0:
+            return
         with self.lock:
             self._watched[fd] = callback
             self._poller.register(fd, READ)
             self.wake()
-
-    def flushed(self, id: int, until: float) -> bool:
-        """Wait until all that is queued for link `id` has been written; False if it can't be, or not until then."""
-        while monotonic() < until:
-            with self.lock:
-                io = self._ios.get(id)
-                if io is None:
-                    return False
-                self.settle()
-                if not io.pending and not io.link.outbox:
-                    return True
-            select.select([], [io.write_fd], [], max(0.0, min(until - monotonic(), 0.1)))
-        return False
 
     def unwatch(self, fd: int) -> None:
         """Undo watch(). The descriptor stays the caller's."""
@@ -214,10 +203,11 @@ class Loop:
                 io.pending = buffers
                 blocked = True
                 break
-            except OSError as error:
+            except OSError:
+                # Nobody reads there any more. What the peer sent before may still be unread here, an answer perhaps:
+                # the link ends when that has been read.
                 io.pending = []
-                self.node.link_closed(id, _why(error), monotonic())
-                return
+                some = True
         self.node.wrote(id, monotonic(), some, blocked)
         self._wait_for(io, (io.mask & READ) | (WRITE if blocked else 0))
 

@@ -3,14 +3,18 @@
 Two places on `sys.meta_path` belong to it. The one at the front answers for `__main__`, and tells who wants to know
 of an import; the one at the end is asked for whatever no other finder had. What this machine has is therefore always
 its own; a pushed module never hides it.
+
+The lock over all imports, under which Python calls a finder, is let go while one waits here: other threads go on
+importing, and none that the answer depends on can be stuck.
 """
 
+import _imp
 import sys
 from _frozen_importlib import ModuleSpec
 from _thread import RLock, allocate_lock
 from time import monotonic
 
-from plasmid.runtime.importer import Finder, Importer, ImportLockReleased, Loader
+from plasmid.runtime.importer import Finder, Importer, Loader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +25,24 @@ if TYPE_CHECKING:
 # module that was just permitted can be imported soon after.
 ABSENT_MAX_AGE_S = 5.0
 ABSENT_COUNT_MAX = 4096
+
+
+class ImportLockReleased:
+    """While in it, this thread doesn't hold Python's lock over all imports, however deep it held it before."""
+
+    def __enter__(self) -> None:
+        self.depth = 0
+        try:
+            while True:
+                _imp.release_lock()
+                self.depth += 1
+        except RuntimeError:  # it isn't held (any more)
+            pass
+
+    def __exit__(self, *error: object) -> None:
+        while self.depth:
+            _imp.acquire_lock()
+            self.depth -= 1
 
 
 class Missing:

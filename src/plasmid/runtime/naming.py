@@ -1,10 +1,20 @@
-"""By which name a far side finds a function. Sent to those far sides that call functions of others."""
+"""Names and handles: by which name a far side finds a function, and what a Context or Sender that travelled is here.
+
+Sent to those far sides that call functions of others, or meet such a value.
+"""
 
 import sys
+
+from plasmid.core import address as addresses
+from plasmid.core import values
+from plasmid.core.errors import ValueDecodeError
+from plasmid.runtime.context import Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Tuple
+
+    from plasmid.runtime.runtime import Runtime
 
 
 def name_of(fn: "Any") -> "Tuple[str, str]":
@@ -25,3 +35,20 @@ def name_of(fn: "Any") -> "Tuple[str, str]":
     if problem:
         raise TypeError("%r can't be called on another context: %s. Move it to the top of a module." % (fn, problem))
     return module, qualname  # type: ignore[return-value]
+
+
+def handle(runtime: "Runtime", code: int, data: bytes) -> "Any":
+    """Return the Context or Sender that travelled as `data`; ValueDecodeError if it is none."""
+    if code == values.HANDLE_CONTEXT and data and 1 + data[0] <= len(data):
+        address, name = data[1 : 1 + data[0]], data[1 + data[0] :]
+        if _is_address(address) and len(name) <= 1024:
+            return Context(runtime, address, runtime.names.get(address) or name.decode("utf-8", "replace"))
+    elif code == values.HANDLE_SENDER and len(data) >= 24 and _is_address(data[24:]):
+        from plasmid.runtime.receivers import Sender
+
+        return Sender(runtime, data[24:], int.from_bytes(data[:8], "big"), data[8:24])
+    raise ValueDecodeError("a handle of kind %d that is none, or of a kind unknown here" % code)
+
+
+def _is_address(data: bytes) -> bool:
+    return len(data) <= addresses.ADDRESS_SIZE_MAX and not len(data) % addresses.STEP_SIZE

@@ -19,8 +19,8 @@ else:
 
 guard = threading.Lock()
 
-# Set by the service pool, whose threads mustn't be missed while they wait here: called by a thread that is about to wait,
-# without the guard; what it returns, if anything, is called when the wait is over.
+# Set by the service pool, whose threads mustn't be missed while they wait here: called by a thread that is about to
+# wait, without the guard; what it returns, if anything, is called when the wait is over.
 about_to_wait = None  # type: Optional[Callable[[], Optional[Callable[[], None]]]]
 
 
@@ -67,6 +67,7 @@ class Port:
     def __init__(self) -> None:
         self._waiting = []  # type: List[Parking]
         self._selects = []  # type: List[Any]
+        self.parker = None  # type: Optional[Callable[[Parking, Optional[float]], None]]
 
     def has(self) -> bool:
         """Whether take() would give something, or raise the reason why nothing comes any more."""
@@ -106,7 +107,10 @@ class Port:
 
     def park(self, parking: Parking, until: "Optional[float]") -> None:
         """Have this thread wait. Those who know by which link its item will come read that link meanwhile."""
-        parking.wait(until)
+        if self.parker is not None:
+            self.parker(parking, until)
+        else:
+            parking.wait(until)
 
     def get(self, timeout: "Optional[float]" = None) -> "Any":
         """Return the next item. TimedOut after `timeout` seconds without one, 0 for at once; None waits for ever."""

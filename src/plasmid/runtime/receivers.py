@@ -69,11 +69,6 @@ class Plumbing:
             lock.release()
 
 
-def sender_from(runtime: "Runtime", data: bytes) -> "Sender":
-    """Return the Sender that travelled as `data`."""
-    return Sender(runtime, data[24:], int.from_bytes(data[:8], "big"), data[8:24])
-
-
 class Receiver(Port):
     """A queue here, into which holders of its Sender put values from anywhere in the tree.
 
@@ -154,9 +149,8 @@ class Receiver(Port):
 
     def source_closed(self, event: "events.SourceClosed") -> None:
         """Take note that a context puts no more. A handler of the loop."""
-        where = "%s (%s)" % (self._runtime.name_of(event.source), addresses.text(event.source))
         with guard:
-            self._losses.append("%s was lost: %s" % (where, event.lost) if event.lost else where + " puts no more")
+            self._losses.append(event.lost or "%s puts no more" % self._runtime.name_of(event.source))
             self.wake()
 
 

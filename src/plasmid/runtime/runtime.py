@@ -1,6 +1,6 @@
 """One context, running: its node and loop, its jobs, and the tables that join them to user threads.
 
-The layers above are named by `hooks`, "module:name" each, and imported when they're first needed. So nothing here
+The layers above are named in `plasmid.public`, and imported when they're first needed. So nothing here
 imports upwards, and a far side that never has a child or a service is never sent what those take.
 """
 
@@ -8,28 +8,15 @@ import os
 import threading
 
 from plasmid.core import address as addresses
-from plasmid.core import events, values
-from plasmid.core.errors import ValueDecodeError
+from plasmid.core import events
 from plasmid.core.node import Node
-from plasmid.runtime.context import Call, Context, declared, resolve
+from plasmid.runtime.context import Context, declared, resolve
 from plasmid.runtime.jobs import Jobs
 from plasmid.runtime.loop import Loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional
-
-HOOKS = {
-    "pool": "plasmid.service.child:make_pool",
-    "proxy": "plasmid.service.proxy:Proxy",
-    "router": "plasmid.router:surroundings",
-    "shutdown": "plasmid.router:shut_down",
-    "children": "plasmid.builtin.children:handle",
-    "plumbing": "plasmid.runtime.receivers:Plumbing",
-    "sender": "plasmid.runtime.receivers:sender_from",
-    "classes": "plasmid.service.methods:classes_of_function",
-    "services": "plasmid.service.directory:services_of",
-}
 
 
 class Runtime:
@@ -46,7 +33,7 @@ class Runtime:
         self.lock = self.loop.lock
         self.names = {address: name}  # type: Dict[bytes, str]
         self.default_timeout_s = None  # type: Optional[float]
-        self.permit = _permit_nothing  # type: Callable[[bytes, str], None]
+        self.permit = lambda address, module: None  # type: Callable[[bytes, str], None]
         self.on_link = []  # type: List[Callable[[Any], None]]
         self.explain_loss = None  # type: Optional[Callable[[bytes], str]]
         self.closers = []  # type: List[Callable[[], None]]  # called at an orderly end, the last one first
@@ -62,7 +49,7 @@ class Runtime:
         self.loop.before_wait = self.jobs.answer_dropped
         self.loop.on.update(
             {
-                events.CallEnded: _call_ended,
+                events.CallEnded: lambda event: event.ref.end(event),
                 events.CallArrived: self.jobs.arrived,
                 events.CallCancelled: self.jobs.cancelled,
                 events.LinkOpened: self._tell_link,
@@ -75,7 +62,8 @@ class Runtime:
         """Return what a layer above supplies under this name."""
         found = self._hooks.get(name)
         if found is None:
-            found = self._hooks[name] = resolve(*HOOKS[name].split(":"))
+            module, _, name_there = resolve("plasmid.public", "HOOKS")[name].partition(":")
+            found = self._hooks[name] = resolve(module, name_there)
         return found
 
     def defer(self, fn: "Callable[..., object]", *args: "Any") -> None:
@@ -98,13 +86,7 @@ class Runtime:
 
     def handle(self, code: int, data: bytes) -> "Any":
         """Return the Context or Sender that travelled as `data`; ValueDecodeError if it is none."""
-        if code == values.HANDLE_CONTEXT and data and 1 + data[0] <= len(data):
-            address, name = data[1 : 1 + data[0]], data[1 + data[0] :]
-            if _is_address(address) and len(name) <= 1024:
-                return Context(self, address, self.names.get(address) or name.decode("utf-8", "replace"))
-        elif code == values.HANDLE_SENDER and len(data) >= 24 and _is_address(data[24:]):
-            return self.hook("sender")(self, data)
-        raise ValueDecodeError("a handle of kind %d that is none, or of a kind unknown here" % code)
+        return self.hook("handle")(self, code, data)
 
     def classes_of(self, fn: "Any") -> "Any":
         """Return what finds the classes that results of `fn` may name: those of its annotations, and declared ones."""
@@ -131,16 +113,3 @@ class Runtime:
     def _context_gone(self, event: "events.ContextGone") -> None:
         for fn in self.on_gone:
             self.defer(fn, event.address, event.reason)
-
-
-def _call_ended(event: "events.CallEnded") -> None:
-    call = event.ref  # type: Call
-    call.end(event)
-
-
-def _is_address(data: bytes) -> bool:
-    return len(data) <= addresses.ADDRESS_SIZE_MAX and not len(data) % addresses.STEP_SIZE
-
-
-def _permit_nothing(address: bytes, module: str) -> None:
-    """What a context without children of its own has to permit."""

@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from plasmid.service.policy import Policy as Policy
     from plasmid.service.pool import Pool as Pool
     from plasmid.service.proxy import Proxy as Proxy
+    from plasmid.service.proxy import start as start
+    from plasmid.service.replies import Reply as Reply
     from plasmid.service.service import Service as Service
+    from plasmid.service.streams import Stream as Stream
+    from plasmid.service.streams import StreamEnded as StreamEnded
+    from plasmid.service.streams import stream as stream
 
 __all__ = [
     "Service",
@@ -47,7 +52,12 @@ __all__ = [
     "DeduplicatingInvoker",
     "Activator",
     "Proxy",
+    "Reply",
+    "Stream",
+    "StreamEnded",
     "call",
+    "start",
+    "stream",
 ]
 
 _HOMES = {
@@ -58,7 +68,9 @@ _HOMES = {
     "invokers": ("Invoker", "SerializedInvoker", "NO_REPLY"),
     "deduplicate": ("DeduplicatingInvoker",),
     "activator": ("Activator",),
-    "proxy": ("Proxy",),
+    "proxy": ("Proxy", "start"),
+    "replies": ("Reply",),
+    "streams": ("Stream", "StreamEnded", "stream"),
 }
 
 

@@ -39,8 +39,10 @@ BUILTIN_GENERICS = {
 # Not ItemsView and the like: what can travel is one of the builtin containers.
 ABSTRACT = (
     "Sequence MutableSequence Collection Iterable Container Sized Hashable Reversible Mapping MutableMapping"
-    " MutableSet AbstractSet"
+    " MutableSet AbstractSet Iterator Generator AsyncIterator AsyncIterable AsyncGenerator Awaitable Coroutine"
 ).split()
+
+STREAMS = (_collections_abc.Generator, _collections_abc.AsyncIterable, _collections_abc.Awaitable)
 
 # Kinds of syntax that stand for a value, and where they keep it; those below the first are of Python 3.6 and 3.7.
 CONSTANTS = {"Constant": "value", "Str": "s", "Bytes": "s", "Num": "n", "NameConstant": "value", "Ellipsis": "s"}
@@ -369,6 +371,9 @@ class Reader:
             raise TypeError("%r is not a kind of value that can be checked" % (form,))
         if form is tuple:
             return self._tuple(arguments)
+        if issubclass(form, STREAMS):
+            # They stand in results only, which aren't checked: what counts is which classes the items name.
+            return ItemsCheck(form, self.read(arguments[-1 if issubclass(form, _collections_abc.Awaitable) else 0]))
         if issubclass(form, _collections_abc.Mapping) and len(arguments) == 2:
             return MappingCheck(form, self.read(arguments[0]), self.read(arguments[1]))
         if issubclass(form, _collections_abc.Iterable) and len(arguments) == 1:

@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from plasmid.runtime.context import Context
     from plasmid.runtime.jobs import Jobs
     from plasmid.runtime.runtime import Runtime
 
@@ -23,6 +24,10 @@ class Host:
     def jobs(self) -> "Jobs":
         """What arrives here to be served."""
         return self.runtime.jobs
+
+    def myself(self) -> "Context":
+        """Return this context."""
+        return self.runtime.myself
 
     def __getattr__(self, name: str) -> "Any":
         return getattr(self.runtime.hook("router")(self.runtime).router, name)

@@ -15,8 +15,9 @@ A parked request is an object in a list, not a thread.
 from threading import Lock
 from time import monotonic
 
-from plasmid.core.errors import Cancelled, DeadlineExceeded
+from plasmid.core.errors import Cancelled, DeadlineExceeded, PlasmidError
 from plasmid.service.invokers import NO_REPLY, Invoker, Request, answerable, attempt, current_job, overloaded
+from plasmid.service.methods import ASYNC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,6 +147,10 @@ class DeduplicatingInvoker(Invoker):
 
     def __init__(self, service: "Any") -> None:
         super().__init__(service)
+        for method in type(service).exposed.values():
+            if method.is_stream:
+                found = "%s is %s, and a %s shares results; it has none to share"
+                raise TypeError(found % (method.title, method.kind, type(self).__name__))
         self._lock = Lock()
         self._responses = Responses(self.max_entries, self.max_queued)
 
@@ -223,7 +228,7 @@ class DeduplicatingInvoker(Invoker):
         """Return what came of running a request; None if only its own end stopped it, which is nobody else's."""
         from plasmid.core.values import encode
 
-        result, error = attempt(self.run, request)
+        result, error = attempt(self._run, request)
         job = request.job
         if isinstance(error, (Cancelled, DeadlineExceeded)) and _has_ended(job):
             job.fail(answerable(request, error))
@@ -236,6 +241,15 @@ class DeduplicatingInvoker(Invoker):
             if error is None:
                 return Response(parts, None)
         return Response(None, error if error is None else answerable(request, error))
+
+    def _run(self, request: Request) -> "Any":
+        result = self.run(request)
+        if request.method is not None and request.method.kind is ASYNC and hasattr(result, "__await__"):
+            # This thread waits for it: one for each key, as for other methods.
+            if self.backlog is None:
+                raise PlasmidError("%s is %s; only a pool can run it" % (request.method.title, ASYNC))
+            return self.backlog.event_loop().result(request, result)
+        return result
 
     def _put_back(self, requests: "List[Request]") -> None:
         if requests and self.backlog is not None:

@@ -4,11 +4,30 @@ The runtime's Job, Context and Router fit these, and so do the stand-ins of plas
 checkers and readers: nothing imports it while a program runs.
 """
 
-from typing import Any, Callable, ContextManager, List, Optional, Protocol, Sequence, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    AsyncIterator,
+    Callable,
+    ContextManager,
+    Generator,
+    Iterator,
+    List,
+    Optional,
+    Protocol,
+    Sequence,
+    TypeVar,
+    Union,
+)
+
+if TYPE_CHECKING:
+    from plasmid.service.coroutines import EventLoop
+    from plasmid.service.selects import PoolSelect
 
 Name = Union[str, int]
 Classes = Callable[[str], Optional[type]]
 Buffer = Union[bytes, bytearray, memoryview]
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Caller(Protocol):
@@ -44,11 +63,11 @@ class Message(Protocol):
     @property
     def size(self) -> int: ...
 
-    @property
-    def cancelled(self) -> bool: ...
+    cancelled: bool
+    done: bool
 
     @property
-    def done(self) -> bool: ...
+    def id(self) -> int: ...
 
     @property
     def from_parent(self) -> bool: ...
@@ -88,6 +107,10 @@ class Host(Protocol):
     @property
     def jobs(self) -> Jobs: ...
 
+    def myself(self) -> Caller:
+        """Return the context that this is in."""
+        ...
+
 
 class Backlog(Protocol):
     """An invoker's way to the requests that wait for it: those that no thread has taken up yet."""
@@ -98,3 +121,73 @@ class Backlog(Protocol):
 
     def give_back(self, requests: "List[Any]") -> None:
         """Have requests that were read served next, before any that wasn't."""
+
+    def detach(self, request: Any) -> bool:
+        """Have a running request go on without a thread, until finish(). False if there are too many of those."""
+        ...
+
+    def resume(self, request: Any) -> None:
+        """Have such a request served again, by a thread that goes on with it. Only queues and wakes."""
+
+    def finish(self, request: Any) -> None:
+        """Take note that such a request has ended."""
+
+    def event_loop(self) -> "EventLoop":
+        """Return the event loop of the pool."""
+        ...
+
+    def select(self) -> "PoolSelect":
+        """Return what the selects of all services stand in."""
+        ...
+
+    def deliver(self) -> None:
+        """Have a thread take a message of the service's select. Only queues and wakes."""
+
+
+class ItemStream(Protocol[T_co]):
+    """The items of a generator method, as service.start() returns them: plasmid.service.Stream, and what they are."""
+
+    def get(self, timeout: "Optional[float]" = None) -> T_co:
+        """Return the next item, waiting up to `timeout` seconds for it."""
+        ...
+
+    def close(self) -> None:
+        """Stop the generator on the far side, if it hasn't ended."""
+
+    def __iter__(self) -> "Iterator[T_co]": ...
+
+    def __next__(self) -> T_co: ...
+
+    def __aiter__(self) -> "AsyncIterator[T_co]": ...
+
+    async def __anext__(self) -> T_co: ...
+
+    def __enter__(self) -> "ItemStream[T_co]": ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+class Future(Protocol[T_co]):
+    """A call under way, as service.start() returns it: plasmid.Call, and what its result is."""
+
+    def done(self) -> bool:
+        """Whether the call has ended, in whatever way."""
+        ...
+
+    def result(self, timeout: "Optional[float]" = None) -> T_co:
+        """Return what the method returned, waiting for it up to `timeout` seconds."""
+        ...
+
+    def exception(self, timeout: "Optional[float]" = None) -> "Optional[BaseException]":
+        """Return what result() would raise, None if it wouldn't."""
+        ...
+
+    def cancel(self) -> bool:
+        """End the call with Cancelled and ask the far side to stop. False if it had ended."""
+        ...
+
+    def add_done_callback(self, fn: "Callable[[Any], object]") -> None:
+        """Have fn(call) called when the call has ended."""
+        ...
+
+    def __await__(self) -> "Generator[Any, None, T_co]": ...

@@ -19,6 +19,7 @@ from plasmid.core.errors import (
     ValueDecodeError,
 )
 from plasmid.runtime.jobs import current_call
+from plasmid.service.methods import PLAIN
 from plasmid.service.policy import caller_text, objection
 
 TYPE_CHECKING = False
@@ -31,12 +32,6 @@ if TYPE_CHECKING:
     from plasmid.service.methods import Method
 
 NAME_SHOWN_MAX = 80
-
-# Kinds of methods, as errors name them.
-PLAIN = "a plain method"
-ASYNC = "an async function"
-STREAM = "a generator"
-ASYNC_STREAM = "an async generator"
 
 
 class NoReply:
@@ -111,7 +106,7 @@ class Invoker:
         self.answer(request, result, error)
 
     def _begin(self, request: Request) -> "Optional[BaseException]":
-        """Start an async method or a generator. Returns an error if that can't be; all else is answered when it ends."""
+        """Start an async method or a generator. Returns an error if it can't be; else it is answered when it ends."""
         backlog = self.backlog
         method = request.method
         assert method is not None
@@ -203,10 +198,10 @@ class SerializedInvoker(Invoker):
     keeps_order = True
 
 
-def attempt(act: "Callable[..., Any]", *args: "Any") -> "Tuple[Any, Optional[BaseException]]":
-    """Return (result, None) of act(*args), or (None, error). The one place around what users wrote."""
+def attempt(act: "Callable[..., Any]", *args: "Any", **kwargs: "Any") -> "Tuple[Any, Optional[BaseException]]":
+    """Return (result, None) of act(*args, **kwargs), or (None, error). The one place around what users wrote."""
     try:
-        return act(*args), None
+        return act(*args, **kwargs), None
     except BaseException as error:  # noqa: BLE001  SystemExit in a method must end neither the thread nor the process
         return None, error
 

@@ -1,6 +1,6 @@
 """Lanes: the requests that wait for one service, fair among its callers. No threads, locks or clock here.
 
-Each caller has a lane, and the lanes take turns; where the order of arrival counts, the turns are those of the requests.
+Each caller has a lane, and the lanes take turns; where the order of arrival counts, each request has a turn of its own.
 When there is no room left, who has the most waiting makes room for who has fewer. A caller is whatever branches off
 from the path between this context and the root: all that stands below one child of ours, or below one sibling, shares a
 lane, since a child may speak for whatever number of contexts it says it has below it.

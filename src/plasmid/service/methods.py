@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple, TypeVar
 
+    from plasmid.runtime.receivers import Sender
     from plasmid.service.interfaces import Classes, Message
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -24,11 +25,20 @@ ARG_SPEC = "plasmid_arg_spec"
 NO_REPLY_MARK = "plasmid_no_reply"
 
 # Builtin types that are checked without checks.py, and so without a further module on the far side.
-PLAIN = (bool, int, float, str, bytes, bytearray, list, dict, tuple, set, frozenset)
+PLAIN_TYPES = (bool, int, float, str, bytes, bytearray, list, dict, tuple, set, frozenset)
 
 # Bits of co_flags.
 HAS_VAR_POSITIONAL, HAS_VAR_KEYWORD = 0x04, 0x08
-KINDS_NOT_SERVED = ((0x20, "a generator"), (0x80, "an async function"), (0x200, "an async generator"))
+
+# Kinds of methods, as errors name them, and the bit of co_flags that each has.
+PLAIN = "a plain method"
+STREAM = "a generator"
+ASYNC = "an async function"
+ASYNC_STREAM = "an async generator"
+KINDS = ((0x20, STREAM), (0x80, ASYNC), (0x200, ASYNC_STREAM))
+
+# What the caller of a generator sends along, besides the arguments, which are identifiers: where to put the items.
+STREAM_KEY = "->"
 
 
 def expose(policy: Policy) -> "Callable[[F], F]":
@@ -91,15 +101,20 @@ class Method:
         self._classes = None  # type: Optional[Classes]
         self._result_classes = None  # type: Optional[List[Optional[Classes]]]  # once it is known: [it]
         self._read_signature()
+        if self.is_no_reply and self.is_stream:
+            raise TypeError("%s is %s and @no_reply: nobody would get its items" % (self.title, self.kind))
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether its callers get an iterator."""
+        return self.kind is STREAM or self.kind is ASYNC_STREAM
 
     def _read_signature(self) -> None:
         """Take the argument names from the code object: `inspect` would cost the far side 30 ms."""
         inner = unwrapped(self.function)
         self.inner = inner
         code = inner.__code__
-        for bit, kind in KINDS_NOT_SERVED:
-            if code.co_flags & bit:
-                raise TypeError("%s is %s; only plain methods can be exposed so far" % (self.title, kind))
+        self.kind = kind_of(code)
         if code.co_argcount == 0:
             raise TypeError("%s takes no self; only methods can be exposed" % self.title)
         if getattr(code, "co_posonlyargcount", 0) > 1:
@@ -123,7 +138,8 @@ class Method:
         may_be_none = (name for name, value in optional.items() if value is None and name not in spec)
         self.may_be_none = frozenset(may_be_none)  # type: FrozenSet[str]
         self.is_open = bool(code.co_flags & HAS_VAR_KEYWORD)
-        self.never = code.co_varnames[:1] + hidden
+        # What callers can't give: self, and the message.
+        self.hidden = code.co_varnames[:1] + hidden
         for name in spec:
             if name not in self.names and not self.is_open:
                 raise TypeError("@arg_spec of %s names %r, which it doesn't take" % (self.title, name))
@@ -155,7 +171,7 @@ class Method:
         if type(args) is not dict:
             raise self.refused("its arguments are a dict of names and values, not %s" % type(args).__name__)
         for name in args:
-            if type(name) is not str or name in self.never or (name not in self.names and not self.is_open):
+            if type(name) is not str or name in self.hidden or (name not in self.names and not self.is_open):
                 shown = ascii(name)[:80] if type(name) is str else "of type " + type(name).__name__
                 raise self.refused("it takes no argument %s, %s" % (shown, self._takes()))
         checks = self._understand()
@@ -169,6 +185,19 @@ class Method:
                 if wrong:
                     raise self.refused(wrong)
 
+    def take_sender(self, args: "Any", msg: "Message") -> "Sender":
+        """Return where the caller of a generator wants its items, and take it out of the arguments."""
+        if type(args) is not dict or STREAM_KEY not in args:
+            hint = "call it by context.service(...), or by plasmid.service.stream(context, service, method, ...)"
+            raise self.refused("it is %s, and the call doesn't say where to put the items; %s" % (self.kind, hint))
+        from plasmid.runtime.receivers import Sender
+
+        sender = args.pop(STREAM_KEY)
+        # To the caller itself and nobody else: a service isn't to be had for sending things to third parties.
+        if not isinstance(sender, Sender) or sender.address != msg.source:
+            raise self.refused("its items go to a receiver of the caller's, and the call names none")
+        return sender
+
     def bind(self, positional: "Tuple[Any, ...]", named: "Dict[str, Any]") -> "Dict[str, Any]":
         """Return the arguments of a call by name, as the receiving side wants them. Raises TypeError like a call."""
         count = len(self.positional)
@@ -179,7 +208,7 @@ class Method:
         for name, value in named.items():
             if name in args:
                 raise TypeError("%s() got multiple values for argument %r" % (self.title, name))
-            if name in self.never or (name not in self.names and not self.is_open):
+            if name in self.hidden or (name not in self.names and not self.is_open):
                 raise TypeError("%s() got an unexpected argument %r, %s" % (self.title, name, self._takes()))
             args[name] = value
         missing = [repr(name) for name in self.required if name not in args]
@@ -234,6 +263,10 @@ class Dispatch(Method):
         self.owner = owner
         self.function = self.inner = function
         self.is_no_reply = False
+        self.hidden = ("self", "msg")
+        self.kind = kind_of(getattr(unwrapped(function), "__code__", None))
+        if self.is_stream:
+            raise TypeError("%s.dispatch is %s; calls of the older form have one answer" % (self.title, self.kind))
 
     def policies(self, service: "Any") -> "Tuple[Policy, ...]":
         # Read at each call: whoever changes the attribute later expects it to count.
@@ -359,7 +392,7 @@ def classes_of_function(function: "Any") -> "Optional[Classes]":
 def classes_of_result(function: "Any", namespaces: "List[Dict[str, Any]]") -> "Optional[Classes]":
     """Return the lookup of the classes that results of `function` may name: see Method.result_classes()."""
     annotation = annotations_of(function).get("return")
-    if annotation is None or (isinstance(annotation, type) and annotation in PLAIN):
+    if annotation is None or (isinstance(annotation, type) and annotation in PLAIN_TYPES):
         return None
     from plasmid.service.checks import declared_classes, from_annotation
 
@@ -383,7 +416,7 @@ def compile_checks(declared: "Mapping[str, Any]", namespaces: "List[Dict[str, An
     """Return a check for each annotation. Raises TypeError that names the argument where one can't be understood."""
     checks = {}  # type: Dict[str, Check]
     for name, annotation in declared.items():
-        if isinstance(annotation, type) and annotation in PLAIN:
+        if isinstance(annotation, type) and annotation in PLAIN_TYPES:
             checks[name] = PlainCheck(annotation)
             continue
         from plasmid.service.checks import from_annotation
@@ -408,6 +441,14 @@ def unwrapped(function: "Any") -> "Any":
             break
         function = inner
     return function
+
+
+def kind_of(code: "Any") -> str:
+    """Return which kind of function has this code object, one of the kinds above."""
+    for bit, kind in KINDS:
+        if code is not None and code.co_flags & bit:
+            return kind
+    return PLAIN
 
 
 def _star_name(code: "Any") -> str:

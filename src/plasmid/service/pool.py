@@ -1,29 +1,30 @@
 """Pool: the threads of a context's services, and the table of what is served there.
 
-The runtime hands each service call to submit(), which only files it and wakes a thread. Threads are started when they
-are needed, up to `size`; one that activates a service (an import, perhaps over several links) doesn't count while it
-does. Who goes next is decided in queues.py, what a call does in invokers.py; this file owns the lock and the threads.
-Nothing that could wait or call back into the runtime happens while the lock is held.
+The runtime hands each service call to submit(), which only files it and wakes a thread. What the threads do then is in
+workshop.py; here is what users see: what is served, what comes in, and the end.
 """
 
 from threading import Event, Lock, Thread, current_thread
-from time import monotonic
 
-from plasmid.core.errors import Cancelled, NotSent, Overloaded, PlasmidError, Refused
-from plasmid.service.activator import Activator, activated
-from plasmid.service.invokers import Request, answerable, attempt, call_text, overloaded, report
-from plasmid.service.policy import caller_text
-from plasmid.service.queues import Activation, Offer, Schedule, ServiceQueue, WaitingRoom
+from plasmid.core.errors import Cancelled, Overloaded, PlasmidError, Refused
+from plasmid.service.activator import Activator
+from plasmid.service.backlog import PoolBacklog
+from plasmid.service.invokers import Invoker, Request, attempt, call_text, overloaded, report
+from plasmid.service.lanes import lane_of
+from plasmid.service.queues import Offer, ServiceQueue
 from plasmid.service.service import Service
+from plasmid.service.workshop import Workshop, closed, fail, names_of, no_thread, not_active, stuck
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple, Type, Union
+    from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
+    from plasmid.service.coroutines import EventLoop
     from plasmid.service.interfaces import Host, Message
+    from plasmid.service.selects import PoolSelect
+    from plasmid.service.workshop import Refuse
 
     Name = Union[str, int]
-    Refuse = Callable[[Message], PlasmidError]
 
 DEFERRED_MAX = 10000
 CLOSE_TIMEOUT_S = 5.0
@@ -31,22 +32,12 @@ CLOSE_TIMEOUT_S = 5.0
 HOOKS_TIMEOUT_S = 1.0
 
 
-class Worker:
-    """One thread. Idle, it waits for its own `wake`: exactly one thread is woken for one request."""
-
-    __slots__ = "thread", "wake"
-
-    def __init__(self, target: "Callable[[Worker], None]", name: str) -> None:
-        self.wake = Lock()
-        self.wake.acquire()
-        self.thread = Thread(target=target, args=(self,), name=name, daemon=True)
-
-
 class Deferred:
     """Stands in a queue where a service's invoker does; its requests are functions."""
 
     max_concurrency = 0
     max_queued = DEFERRED_MAX
+    keeps_order = True
 
     def serve(self, request: Request) -> None:
         """Call the function and report what it raises."""
@@ -56,34 +47,14 @@ class Deferred:
             report("a function given to Pool.defer() failed: %r" % (func,), error)
 
 
-class PoolBacklog:
-    """An invoker's way to its own queue."""
-
-    __slots__ = "_pool", "_queue"
-
-    def __init__(self, pool: "Pool", queue: ServiceQueue) -> None:
-        self._pool = pool
-        self._queue = queue
-
-    def take(self) -> "List[Request]":
-        """Return and remove the requests that have arrived and that nobody has read."""
-        return self._pool.take_arrived(self._queue)
-
-    def give_back(self, requests: "List[Request]") -> None:
-        """Have requests that were read served next."""
-        self._pool.give_back(self._queue, requests)
-
-
-class Pool:
-    """Serves services on up to `size` threads, shared fairly among them.
+class Pool(Workshop):
+    """Serves services on up to `size` threads, shared fairly among them and among their callers.
 
         pool = Pool(router, services=[Catalog(router)], size=4)
 
     A child makes its own at the first call from a parent. In the root you make it, and close() it, or use it in a
     `with`. All methods may be called by any thread.
     """
-
-    activator_class = Activator  # type: Type[Activator]
 
     def __init__(
         self, router: "Host", services: "Iterable[Service]" = (), size: int = 1, overwrite: bool = False
@@ -93,19 +64,16 @@ class Pool:
         earlier = router.jobs.pool
         if earlier is not None and not earlier.is_closed and not overwrite:
             raise PlasmidError("this router has a pool already; add() services to it, or pass overwrite=True")
+        super().__init__(size)
         self.router = router
         self.size = size
-        self.activator = self.activator_class()
-        self.is_closed = False
-        self._lock = Lock()
-        self._schedule = Schedule()
+        self._here = router.myself().address
         self._queues = {}  # type: Dict[Name, ServiceQueue]
         self._services = {}  # type: Dict[int, ServiceQueue]
         self._deferred = ServiceQueue(Deferred())
-        self._waiting_room = WaitingRoom()
-        self._workers = set()  # type: Set[Worker]
-        self._idle = []  # type: List[Worker]
-        self._worker_count = 0
+        self._select = None  # type: Optional[PoolSelect]
+        self._event_loop = None  # type: Optional[EventLoop]
+        self._making = Lock()
         self._settled = Event()
         self._closer = None  # type: Optional[Thread]
         for service in services:
@@ -128,7 +96,8 @@ class Pool:
         if not isinstance(service, Service):
             hint = "; make an object of it: %s(router)" % service.__name__ if isinstance(service, type) else ""
             raise TypeError("a pool serves objects of classes derived from plasmid.Service, not %r%s" % (service, hint))
-        names = _names(service) if name is None else [name]
+        names = names_of(service) if name is None else [name]
+        invoker = service.invoker_class(service=service)
         with self._lock:
             if self.is_closed:
                 raise PlasmidError("the pool is closed; it takes no more services")
@@ -137,18 +106,44 @@ class Pool:
                     raise TypeError("a service is called by a str or an int, not by %r" % (each,))
                 if each in self._queues:
                     raise PlasmidError("the pool serves %r already" % (each,))
-            self._register(service, names)
+            self._register(service, names, invoker)
+        service.watch_select()
 
-    def _register(self, service: Service, names: "List[Name]") -> ServiceQueue:
+    def _register(self, service: Service, names: "List[Name]", invoker: Invoker) -> None:
         queue = self._services.get(id(service))
         if queue is None:
-            invoker = service.invoker_class(service=service)
             queue = self._services[id(service)] = ServiceQueue(invoker)
             invoker.backlog = PoolBacklog(self, queue)
             service.invoker = invoker
         for name in names:
             self._queues.setdefault(name, queue)
-        return queue
+
+    def active(self) -> "List[Tuple[Service, List[Name]]]":
+        """Return the services that are active, each with the names that it goes by."""
+        with self._lock:
+            names = {id(queue): [] for queue in self._services.values()}  # type: Dict[int, List[Name]]
+            for name, queue in self._queues.items():
+                names[id(queue)].append(name)
+            return [(queue.invoker.service, names[id(queue)]) for queue in self._services.values()]
+
+    @property
+    def select(self) -> "PoolSelect":
+        """The selects of all services, in one: see Service.select."""
+        with self._making:
+            if self._select is None:
+                from plasmid.service.selects import PoolSelect
+
+                self._select = PoolSelect()
+            return self._select
+
+    def event_loop(self) -> "EventLoop":
+        """Return the event loop of the async methods, which is started now if it hasn't been."""
+        with self._making:
+            if self._event_loop is None:
+                from plasmid.service.coroutines import EventLoop
+
+                self._event_loop = EventLoop(self.router)
+            return self._event_loop
 
     # What comes in
 
@@ -156,28 +151,35 @@ class Pool:
         """Take a call that has arrived. Called with the router lock held: it files the call and wakes a thread."""
         with self._lock:
             refuse = self._file(job)
+            squeezed = self._schedule.squeezed
+            if squeezed:
+                self._schedule.squeezed = []
+        # Not here: an answer takes the router lock, and a good text asks the runtime for the caller's name.
         if refuse is not None:
-            # Not here: an answer takes the router lock, and a good text asks the runtime for the caller's name.
-            self.router.jobs.defer(_fail, job, refuse)
+            self.router.jobs.defer(fail, job, refuse)
+        for request in squeezed:
+            self.router.jobs.defer(fail, request.job, overloaded)
 
     def _file(self, job: "Message", wake: bool = True) -> "Optional[Refuse]":
         """Put a call where it belongs. Return what makes the error to answer it with, if it can't be taken."""
         name = job.name
         if self.is_closed:
-            return _closed
+            return closed
+        if self._crew.is_stuck(self._waiting_room.thread_count()):
+            return stuck
         queue = self._queues.get(name) if type(name) in (str, int) else None
         if queue is not None:
-            offer = self._schedule.offer(queue, Request(job))
+            offer = self._schedule.offer(queue, Request(job, lane_of(job.source, self._here)))
         elif type(name) not in (str, int):
-            return _not_active
+            return not_active
         elif type(self.activator).is_permitted is Activator.is_permitted and not job.from_parent:
             # The usual refusal is decided here and at once: it needs no thread, and all of them may be busy.
-            return _not_active
+            return not_active
         else:
             offer = self._waiting_room.offer(name, job)
         if offer is Offer.FULL:
             return overloaded
-        return None if offer is Offer.WAIT or not wake or self._wake() else _no_thread
+        return None if offer is Offer.WAIT or not wake or self._wake() else no_thread
 
     def defer(self, func: "Callable[..., object]", *args: "Any", **kwargs: "Any") -> None:
         """Run func(*args, **kwargs) on a pool thread; what it raises is logged. Raises Refused after close()."""
@@ -191,130 +193,15 @@ class Pool:
                 raise Overloaded("Pool.defer", "", "%d functions are waiting already" % DEFERRED_MAX)
             self._wake()
 
-    def take_arrived(self, queue: ServiceQueue) -> "List[Request]":
-        """Return and remove the requests in `queue` that nobody has read. For invokers."""
-        with self._lock:
-            return queue.take_arrived()
-
-    def give_back(self, queue: ServiceQueue, requests: "List[Request]") -> None:
-        """Have requests of `queue` that were read served next. For invokers."""
-        with self._lock:
-            is_closed = self.is_closed
-            if not is_closed:
-                self._schedule.give_back(queue, requests)
-                for _ in requests:
-                    self._wake()
-        for request in requests if is_closed else ():
-            request.job.fail(_closed(request.job))
-
-    # Threads
-
-    def _thread_count_max(self) -> int:
-        return self.size + self._waiting_room.thread_count()
-
-    def _wake(self) -> bool:
-        """Have one more thread look for work, if one may. Return False if there is no thread at all."""
-        if self._idle:
-            self._idle.pop().wake.release()
-        elif len(self._workers) < self._thread_count_max():
-            self._worker_count += 1
-            worker = Worker(self._work, "plasmid-pool-%d" % self._worker_count)
-            self._workers.add(worker)
-            try:
-                worker.thread.start()
-            except RuntimeError:
-                # The machine's limit. What was filed waits for the threads there are.
-                self._workers.discard(worker)
-                return bool(self._workers)
-        return True
-
-    def _work(self, worker: Worker) -> None:
-        """Do what is to be done until this thread is no longer needed."""
-        last = None  # type: Optional[ServiceQueue]
-        while True:
-            with self._lock:
-                is_surplus = last is None and len(self._workers) > self._thread_count_max()
-                task = None if is_surplus else self._next_task(last)
-                if task is None and (is_surplus or self.is_closed):
-                    self._workers.discard(worker)
-                    if self._schedule.ring and self._idle:
-                        self._wake()
-                    return
-                if task is None:
-                    self._idle.append(worker)
-            last = None
-            if task is None:
-                worker.wake.acquire()
-            elif isinstance(task, Activation):
-                self._activate(task)
-            else:
-                last = task[0]
-                self._serve(*task)
-
-    def _next_task(self, last: "Optional[ServiceQueue]") -> "Union[Tuple[ServiceQueue, Request], Activation, None]":
-        activation = self._waiting_room.begin()
-        if activation is not None:
-            self._schedule.finished(last)
-            if self._schedule.ring:
-                # Somebody else has to do what this thread would have done next.
-                self._wake()
-            return activation
-        has_spare = bool(self._idle) or len(self._workers) < self._thread_count_max()
-        return self._schedule.next(last, has_spare)
-
-    def _serve(self, queue: ServiceQueue, request: Request) -> None:
-        _, error = attempt(queue.invoker.serve, request)
-        if error is not None:
-            # An invoker of the user's own.
-            report("%s failed" % type(queue.invoker).__name__, error)
-            request.job.fail(answerable(request, error))
-
-    def _activate(self, activation: Activation) -> None:
-        """Start a service for the first caller who may have that done, and give it the calls that wait for it."""
-        name = activation.name
-        job = self._permitted_job(activation)
-        service = None  # type: Optional[Service]
-        error = None  # type: Optional[BaseException]
-        if job is not None:
-            service, error = attempt(activated, self, job)
-        failed = []  # type: List[Tuple[Message, Refuse]]
-        with self._lock:
-            waiting = ([] if job is None else [job]) + self._waiting_room.end(activation)
-            if service is not None:
-                self._register(service, [name] + _names(service))
-            # This thread takes the first of them itself, if the pool has room for it.
-            has_taker = len(self._workers) <= self._thread_count_max()
-            for each in waiting:
-                refuse = self._file(each, wake=not has_taker) if service is not None else _not_active
-                has_taker = False
-                if refuse is not None:
-                    failed.append((each, refuse))
-        for each, refuse in failed:
-            # Without its traceback, which would make it an error of the method's own.
-            each.fail(refuse(each) if error is None else error.with_traceback(None))
-
-    def _permitted_job(self, activation: Activation) -> "Optional[Message]":
-        """Return the first of the waiting calls that may have the service started; those before it are refused."""
-        while True:
-            with self._lock:
-                job = self._waiting_room.take_first(activation)
-            if job is None:
-                return None
-            is_permitted, error = attempt(self.activator.is_permitted, activation.name, job)
-            if error is None and is_permitted is True:
-                return job
-            if error is not None:
-                report("%s.is_permitted() failed; the call was refused" % type(self.activator).__name__, error)
-            job.fail(_not_active(job))
-
     # The end
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Take no more calls, answer those that wait with NotSent, and let the running ones finish.
 
-        Returns when the threads have ended and every service's on_shutdown() was called, or after `timeout_s`; calls
-        that run longer are left to themselves, and on_shutdown() comes after them. Called by a thread of this pool it
-        returns at once. Calling it again does nothing but wait.
+        Returns when the threads have ended and every service's on_shutdown() was called, or after `timeout_s`. Calls
+        that run longer are answered with Cancelled then; async methods and generators are stopped, other methods are
+        left to themselves, and on_shutdown() comes after them. Called by a thread of this pool it returns at once.
+        Calling it again does nothing but wait.
         """
         self.stop(join=True, timeout_s=timeout_s)
 
@@ -323,50 +210,53 @@ class Pool:
         with self._lock:
             is_first = not self.is_closed
             self.is_closed = True
-            threads = [worker.thread for worker in self._workers]
-            jobs = self._drain() if is_first else []
+            threads = [worker.thread for worker in self._crew.workers]
+            jobs = []  # type: List[Message]
             if is_first:
-                self._closer = Thread(
-                    target=self._finish, args=(threads, timeout_s), name="plasmid-pool-end", daemon=True
-                )
+                jobs = [request.job for request in self._take_waiting()] + self._waiting_room.take_all()
+                self._crew.wake_all()
+                self._closer = Thread(target=self._finish, args=(timeout_s,), name="plasmid-pool-end", daemon=True)
+                if not self._running:
+                    self._quiet.set()
         for job in jobs:
-            job.fail(_closed(job))
+            job.fail(closed(job))
         if is_first and self._closer is not None:
             try:
                 self._closer.start()
             except RuntimeError:
                 # The interpreter is on its way out; there are no threads left to wait for.
-                self._finish([], 0)
-        if join and current_thread() not in threads and current_thread() is not self._closer:
+                self._finish(0)
+        own = threads if self._closer is None else [*threads, self._closer]
+        if self._event_loop is not None and self._event_loop.is_current():
+            return
+        if join and current_thread() not in own:
             self._settled.wait(timeout_s + HOOKS_TIMEOUT_S)
 
-    def _drain(self) -> "List[Message]":
-        """Return all calls that wait, and have the idle threads end."""
-        requests = [request for queue in self._services.values() for request in queue.take_all()]
-        jobs = [request.job for request in requests] + self._waiting_room.take_all()
-        for worker in self._idle:
-            worker.wake.release()
-        self._idle = []
-        return jobs
+    def _take_waiting(self) -> "List[Request]":
+        """Return and forget all calls that wait for a thread."""
+        return [request for queue in self._services.values() for request in queue.take_all()]
 
-    def _finish(self, threads: "List[Thread]", timeout_s: float) -> None:
-        """Wait for the threads, then call each service's on_shutdown() once."""
-        until = monotonic() + timeout_s
-        for thread in threads:
-            thread.join(max(0.0, until - monotonic()))
+    def _finish(self, timeout_s: float) -> None:
+        """Wait for what runs, answer what takes too long, and call each service's on_shutdown() once."""
+        self._quiet.wait(timeout_s)
         with self._lock:
             dropped = len(self._deferred.take_all())
+            late = [request for request in self._running if request.job is not None]
             invokers = [queue.invoker for queue in self._services.values()]
         if dropped:
             report("the pool was closed before %d deferred functions were called" % dropped)
+        for request in late:
+            _give_up(request)
         for invoker in invokers:
             for request in invoker.abandon():
                 found = "the pool was closed while the call that it shares a result with still ran"
                 request.job.fail(Cancelled(call_text(request.job), "", found))
-        if any(thread.is_alive() for thread in threads):
+        if self._event_loop is not None:
+            self._event_loop.close()
+        if late:
             self._settled.set()
-        for thread in threads:
-            thread.join()
+        self._quiet.wait()
+        self._join()
         with self._lock:
             services = [queue.invoker.service for queue in self._services.values()]
         for service in services:
@@ -375,23 +265,21 @@ class Pool:
                 report("%s.on_shutdown() failed" % type(service).__name__, error)
         self._settled.set()
 
-
-def _names(service: Service) -> "List[Name]":
-    return [service.name()] if service.handle is None else [service.name(), service.handle]
-
-
-def _fail(job: "Message", refuse: "Refuse") -> None:
-    job.fail(refuse(job))
-
-
-def _no_thread(job: "Message") -> Overloaded:
-    return Overloaded(call_text(job), "", "no thread could be started to serve it")
+    def _join(self) -> None:
+        """Wait until the last thread has ended."""
+        while True:
+            with self._lock:
+                threads = [worker.thread for worker in self._crew.workers]
+            if not threads:
+                return
+            for thread in threads:
+                thread.join()
 
 
-def _closed(job: "Message") -> NotSent:
-    return NotSent(call_text(job), "", "the pool there was closed before the call was started")
-
-
-def _not_active(job: "Message") -> Refused:
-    found = "no service of this name is active there, and %s may not start one: only a parent of that context may"
-    return Refused(call_text(job), "", found % caller_text(job))
+def _give_up(request: Request) -> None:
+    """Answer a call that the pool won't wait for any longer."""
+    job = request.job
+    job.fail(Cancelled(call_text(job), "", "the pool there was closed before it had ended"))
+    job.cancelled = True
+    if request.course is not None:
+        request.course.stop()

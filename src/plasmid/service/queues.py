@@ -94,7 +94,7 @@ class ServiceQueue:
     def detach(self, request: Request) -> bool:
         """Have a running request go on without a thread. False if its caller has too many of those already.
 
-        One caller may have as many as there is room left for others: however much one takes, there is room for the next.
+        One caller may have as many as there is room left for others: however many one has, the next finds room.
         """
         own = self.detached.get(request.lane, 0)
         if own >= self.invoker.max_detached - sum(self.detached.values()):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from plasmid.runtime.context import Context
     from plasmid.runtime.select import Event, Select
     from plasmid.service.interfaces import Message
+    from plasmid.service.replies import Reply
+    from plasmid.service.selects import ServiceSelect
 
 __all__ = ["NO_REPLY", "Invoker", "SerializedInvoker", "Service", "arg_spec", "expose", "no_reply"]
 
@@ -44,6 +46,7 @@ class Service:
 
     # The invoker of this object, once it is in a pool: `self.invoker.forget(key)`.
     invoker = None  # type: Any
+    _select = None  # type: Optional[ServiceSelect]
     # What can be called, by name; dispatch() under None. Made anew for each subclass.
     exposed = {}  # type: Dict[Optional[str], Method]
     if TYPE_CHECKING:
@@ -52,7 +55,6 @@ class Service:
 
     def __init__(self, router: "Any") -> None:
         self.router = router  # type: Router
-        self._select = None  # type: Optional[Select]
 
     def __init_subclass__(cls, **kwargs: "Any") -> None:
         super().__init_subclass__(**kwargs)
@@ -71,16 +73,53 @@ class Service:
 
     @property
     def select(self) -> "Select":
-        """The receivers of this service: a Select whose messages go to on_message_received()."""
-        # Nobody waits on it yet, and a Select that is silently never served would be worse than none.
-        raise NotImplementedError("a service's own select isn't served yet; wait on a Receiver in a thread of your own")
+        """The receivers of this service: a Select whose messages go to on_message_received().
+
+        add() and remove() receivers, calls, latches and other selects at any time, from any thread; they stay until
+        they have ended. Messages are taken as soon as the service is in a pool.
+        """
+        if self._select is None:
+            from plasmid.service.selects import ServiceSelect, making
+
+            with making:
+                if self._select is None:
+                    self._select = ServiceSelect(self)
+            self._select.join()
+        return self._select
+
+    def watch_select(self) -> None:
+        """Have the pool that this service was just put into serve its select, if it has one."""
+        if self._select is not None:
+            self._select.join()
+
+    def reply_later(self) -> "Reply":
+        """Return the handle by which the call that runs in this thread can be answered later, by any thread.
+
+        The method returns NO_REPLY then. If the handle is dropped unused, the caller gets an error.
+        """
+        from plasmid.service.replies import Reply
+
+        return Reply(current_job())
 
     def dispatch(self, args: "Any", msg: "Message") -> "Any":
         """Serve a call of the older form, one that names no method. Override it; what it returns is the answer."""
         raise NotImplementedError("%s defines no dispatch(args, msg)" % type(self).__name__)
 
     def on_message_received(self, event: "Event") -> None:
-        """Take a message of one of the receivers in `select`. Override it."""
+        """Take a message of one of the receivers in `select`: event.data from event.source. Override it.
+
+        Called on a pool thread, once for each message, and for as many at once as the invoker allows calls.
+        """
+
+    def on_message_failed(self, event: "Event") -> None:
+        """Take the exception event.data that a receiver in `select` gave instead of a message. Override it.
+
+        ReceiverClosed: one of its senders was closed or lost, or it was closed itself; nothing is done about that here.
+        Other errors, of a call that failed or a value that can't be read, are logged.
+        """
+        from plasmid.service.backlog import report_failed
+
+        report_failed(self, event)
 
     def on_shutdown(self) -> None:
         """Clean up. Called once, after the last thread of the pool has ended. Override it."""

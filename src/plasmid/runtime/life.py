@@ -1,0 +1,71 @@
+"""What a far side does from its hello to its end.
+
+Its main thread runs function calls, one after the other, until the parent says goodbye or the link ends. The console
+comes first, so that nothing user code prints is lost. An end in order goes: children and services, what was printed,
+the goodbye. Where the link has simply ended, the watchdog's patience is the bound of all that.
+"""
+
+import threading
+
+from plasmid.core.events import LinkEnded, LinkLeft
+from plasmid.core.link import LinkState
+from plasmid.core.switch import PARENT
+from plasmid.runtime import functions
+from plasmid.runtime.console import Console
+from plasmid.runtime.context import Context
+from plasmid.runtime.missing import Missing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, List
+
+    from plasmid.runtime.importer import Importer
+    from plasmid.runtime.runtime import Runtime
+
+# How long the parent may take to answer the goodbye.
+END_MAX_S = 5.0
+
+
+def live(runtime: "Runtime", importer: "Importer") -> None:
+    """Serve this context, on its main thread, until its end."""
+    gone = threading.Event()
+
+    def on_link(event: "Any") -> None:
+        if event.link.id == PARENT and isinstance(event, (LinkLeft, LinkEnded)):
+            runtime.jobs.functions.put(None)
+            if isinstance(event, LinkEnded):
+                gone.set()
+
+    with runtime.lock:
+        runtime.on_link.append(on_link)
+        link = runtime.node.links.get(PARENT)
+        if link is None or link.state is not LinkState.OPEN:
+            runtime.jobs.functions.put(None)  # it left before we came here
+    missing = Missing(importer)
+    console = Console(records_to_root(runtime), runtime.loop.watch)
+    missing.after_import("logging", console.attach)
+    runtime.loop.start()
+    runtime.ready.set()
+    functions.serve(runtime, missing.run_site)
+
+    for closer in reversed(runtime.closers):
+        closer()
+    console.flush()
+    with runtime.lock:
+        runtime.node.say_goodbye(PARENT, "it ended")
+        runtime.loop.settle()
+    gone.wait(END_MAX_S)
+    runtime.close("the context has ended")
+
+
+def records_to_root(runtime: "Runtime") -> "Callable[[List[Any]], None]":
+    """Return what sends log records to the root."""
+    root = Context(runtime, b"")
+
+    def send(records: "List[Any]") -> None:
+        try:
+            root.send_call("s", "plasmid.console", "records", {"records": records}, no_reply=True)
+        except Exception:  # noqa: BLE001 - nobody is left to tell; the link's own end says why
+            pass
+
+    return send

@@ -1,0 +1,253 @@
+"""Workshop: a pool at work. Its threads take requests, run them, wait and go on.
+
+Threads are started when they are needed, see crew.py; one that activates a service (an import, perhaps over several
+links) doesn't count towards the size while it does. Who goes next is decided in queues.py, what a call does in
+invokers.py; this file and pool.py own the lock. It is the last of all locks: nothing that could wait or call back into
+the runtime happens while it's held.
+"""
+
+from threading import Event, Lock
+
+from plasmid.core.errors import NotSent, Overloaded, PlasmidError, Refused
+from plasmid.service.activator import Activator, activated
+from plasmid.service.backlog import Delivery
+from plasmid.service.crew import Crew, Worker, set_current
+from plasmid.service.invokers import Invoker, Request, answerable, attempt, call_text, overloaded, report
+from plasmid.service.policy import caller_text
+from plasmid.service.queues import Activation, Schedule, ServiceQueue, WaitingRoom
+from plasmid.service.service import Service
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, List, Optional, Set, Tuple, Type, Union
+
+    from plasmid.service.interfaces import Message
+
+    Name = Union[str, int]
+    Refuse = Callable[[Message], PlasmidError]
+
+
+class Workshop:
+    """What a Pool is besides what its users see. activator: brings services to life. size: of its crew."""
+
+    activator_class = Activator  # type: Type[Activator]
+    # How many threads may wait within Plasmid, for calls of their own, with others working in their place. When all
+    # threads wait and there are as many as this, calls that arrive get Overloaded.
+    blocked_max = 64
+
+    def __init__(self, size: int) -> None:
+        self.activator = self.activator_class()
+        self.is_closed = False
+        self._lock = Lock()
+        self._schedule = Schedule()
+        self._waiting_room = WaitingRoom()
+        self._crew = Crew(size, self.blocked_max)
+        self._running = set()  # type: Set[Request]  # begun and not ended, with a thread or without
+        self._quiet = Event()  # closed, and nothing runs any more
+
+    def _file(self, job: "Message", wake: bool = True) -> "Optional[Refuse]":
+        raise NotImplementedError
+
+    def _register(self, service: Service, names: "List[Name]", invoker: Invoker) -> None:
+        raise NotImplementedError
+
+    def _take_waiting(self) -> "List[Request]":
+        raise NotImplementedError
+
+    # What invokers and selects ask for, by way of backlog.py
+
+    def take_arrived(self, queue: ServiceQueue) -> "List[Request]":
+        """Return and remove the requests in `queue` that nobody has read."""
+        with self._lock:
+            return queue.take_arrived()
+
+    def give_back(self, queue: ServiceQueue, requests: "List[Request]") -> None:
+        """Have requests of `queue` that were read served next."""
+        with self._lock:
+            is_closed = self.is_closed
+            if not is_closed:
+                self._schedule.give_back(queue, requests)
+                for _ in requests:
+                    self._wake()
+        for request in requests if is_closed else ():
+            request.job.fail(closed(request.job))
+
+    def detach(self, queue: ServiceQueue, request: Request) -> bool:
+        """Have a running request go on without a thread; False if there are too many."""
+        with self._lock:
+            return queue.detach(request)
+
+    def resume(self, queue: ServiceQueue, request: Request) -> None:
+        """Give such a request a thread again."""
+        with self._lock:
+            self._schedule.resume(queue, request)
+            self._wake()
+
+    def finish(self, queue: ServiceQueue, request: Request) -> None:
+        """Take note that such a request has ended."""
+        with self._lock:
+            if request in self._running:
+                queue.attach(request)
+                self._schedule.finished(queue)
+                self._ended(request)
+                if self._schedule.ring:
+                    self._wake()
+
+    def deliver(self, queue: ServiceQueue) -> None:
+        """Have a thread take a message of a service's select."""
+        with self._lock:
+            if not self.is_closed and self._schedule.deliver(queue, Delivery(self, queue)):
+                self._wake()
+
+    # Threads
+
+    def _wake(self) -> bool:
+        return self._crew.wake(self._waiting_room.thread_count(), self._work, self._blocks, self._goes_on)
+
+    def _work(self, worker: Worker) -> None:
+        """Do what is to be done until this thread is no longer needed."""
+        set_current(worker)
+        last = None  # type: Optional[ServiceQueue]
+        while True:
+            with self._lock:
+                self._crew.end(worker)
+                task = self._next_task(worker, last)
+                if task is None and (self.is_closed or not self._crew.rest(worker, self._waiting_room.thread_count())):
+                    self._crew.leave(worker)
+                    return
+            last = None
+            if task is None:
+                worker.wake.acquire()
+            elif isinstance(task, Activation):
+                self._activate(task)
+            elif self._serve(*task):
+                last = task[0]
+
+    def _next_task(
+        self, worker: Worker, last: "Optional[ServiceQueue]"
+    ) -> "Union[Tuple[ServiceQueue, Request], Activation, None]":
+        crew = self._crew
+        activation = self._waiting_room.begin()
+        if activation is not None or crew.busy >= crew.size:
+            self._schedule.finished(last)
+            if activation is not None and self._schedule.ring:
+                # Somebody else has to do what this thread would have done next.
+                self._wake()
+            return activation
+        task = self._schedule.next(last, crew.has_room_beside(self._waiting_room.thread_count()))
+        if task is not None:
+            crew.begin(worker)
+            self._running.add(task[1])
+        return task
+
+    def _serve(self, queue: ServiceQueue, request: Request) -> bool:
+        """Run a request. Return False if it goes on without this thread."""
+        serve = request.serve if isinstance(request, Delivery) else queue.invoker.serve
+        _, error = attempt(serve, request)
+        if error is not None:
+            # An invoker of the user's own.
+            report("%s failed" % type(queue.invoker).__name__, error)
+            request.job.fail(answerable(request, error))
+        if request.is_detached:
+            return False
+        with self._lock:
+            self._ended(request)
+        return True
+
+    def _ended(self, request: Request) -> None:
+        self._running.discard(request)
+        if self.is_closed and not self._running:
+            self._quiet.set()
+
+    def _blocks(self, worker: Worker) -> None:
+        """Have another thread work in the place of one that is about to wait within Plasmid."""
+        requests = []  # type: List[Request]
+        with self._lock:
+            self._crew.block(worker)
+            if self._crew.is_stuck(self._waiting_room.thread_count()):
+                requests = self._take_waiting()
+            elif self._schedule.ring:
+                self._wake()
+        # Among them may be the very call that this thread is about to wait for.
+        for request in requests:
+            request.job.fail(stuck(request.job))
+
+    def _goes_on(self, worker: Worker) -> None:
+        with self._lock:
+            self._crew.unblock(worker)
+
+    def _activate(self, activation: Activation) -> None:
+        """Start a service for the first caller who may have that done, and give it the calls that wait for it."""
+        name = activation.name
+        job = self._permitted_job(activation)
+        service = None  # type: Optional[Service]
+        error = None  # type: Optional[BaseException]
+        if job is not None:
+            service, error = attempt(activated, self, job)
+        invoker = None  # type: Optional[Invoker]
+        if service is not None:
+            invoker, error = attempt(service.invoker_class, service=service)
+            if invoker is None:
+                service = None
+                found = "making its invoker failed: %s: %s" % (type(error).__name__, error)
+                error = Refused("" if job is None else call_text(job), "", found)
+        failed = []  # type: List[Tuple[Message, Refuse]]
+        with self._lock:
+            waiting = ([] if job is None else [job]) + self._waiting_room.end(activation)
+            if service is not None and invoker is not None:
+                self._register(service, [name] + names_of(service), invoker)
+            # This thread takes the first of them itself, if the pool has room for it.
+            has_taker = self._crew.busy < self._crew.size
+            for each in waiting:
+                refuse = self._file(each, wake=not has_taker) if service is not None else not_active
+                has_taker = False
+                if refuse is not None:
+                    failed.append((each, refuse))
+            failed += [(request.job, overloaded) for request in self._schedule.squeezed]
+            self._schedule.squeezed = []
+        if service is not None:
+            service.watch_select()
+        for each, refuse in failed:
+            # Without its traceback, which would make it an error of the method's own.
+            each.fail(refuse(each) if error is None else error.with_traceback(None))
+
+    def _permitted_job(self, activation: Activation) -> "Optional[Message]":
+        """Return the first of the waiting calls that may have the service started; those before it are refused."""
+        while True:
+            with self._lock:
+                job = self._waiting_room.take_first(activation)
+            if job is None:
+                return None
+            is_permitted, error = attempt(self.activator.is_permitted, activation.name, job)
+            if error is None and is_permitted is True:
+                return job
+            if error is not None:
+                report("%s.is_permitted() failed; the call was refused" % type(self.activator).__name__, error)
+            job.fail(not_active(job))
+
+
+def names_of(service: Service) -> "List[Name]":
+    return [service.name()] if service.handle is None else [service.name(), service.handle]
+
+
+def fail(job: "Message", refuse: "Refuse") -> None:
+    job.fail(refuse(job))
+
+
+def no_thread(job: "Message") -> Overloaded:
+    return Overloaded(call_text(job), "", "no thread could be started to serve it")
+
+
+def closed(job: "Message") -> NotSent:
+    return NotSent(call_text(job), "", "the pool there was closed before the call was started")
+
+
+def not_active(job: "Message") -> Refused:
+    found = "no service of this name is active there, and %s may not start one: only a parent of that context may"
+    return Refused(call_text(job), "", found % caller_text(job))
+
+
+def stuck(job: "Message") -> Overloaded:
+    """Return the error for a call that no thread is left for."""
+    found = "every thread there waits for a call of its own: its services call one another too deep, or too often"
+    return Overloaded(call_text(job), "", found)

@@ -1,0 +1,94 @@
+"""Services that call services: a thread that waits within Plasmid is missed by nobody, within a limit."""
+
+import threading
+from typing import Any
+
+import pytest
+
+import plasmid
+from plasmid.core.errors import Overloaded, RemoteError
+from plasmid.runtime.ports import Latch
+from plasmid.service import AllowAny, Pool, Service, expose
+from plasmid.testing import ANSWER_TIMEOUT_S, FakeRouter
+from tests.service.live import Kinds, acquire
+
+
+class Waiter(Service):
+    """Waits for a latch, as a method would for a receiver."""
+
+    def __init__(self, router: Any) -> None:
+        super().__init__(router)
+        self.latch = Latch()
+        self.begun = threading.Semaphore(0)
+
+    @expose(AllowAny())
+    def wait(self) -> Any:
+        self.begun.release()
+        return self.latch.get()
+
+    @expose(AllowAny())
+    def ping(self) -> str:
+        return "pong"
+
+
+# S12
+@pytest.mark.parametrize("depth", [1, 20])
+def test_a_method_that_calls_services_of_its_own_context_finds_a_thread_for_them(client: Kinds, depth: int) -> None:
+    assert client.nest(depth) == depth
+    assert client.nest(depth) == depth
+
+
+# S12
+def test_threads_that_wait_for_anything_of_plasmid_are_replaced_and_no_more_than_needed_stay() -> None:
+    router = FakeRouter()
+    waiter = Waiter(router)
+    pool = Pool(router, [waiter], size=1)
+    waiting = [router.submit(Waiter, "wait") for _ in range(10)]
+    for _ in waiting:
+        acquire(waiter.begun)
+    assert router.call(Waiter, "ping") == "pong"
+    crew = pool._crew
+    for number in range(10):
+        waiter.latch.put(number)
+    assert sorted(call.result() for call in waiting) == list(range(10))
+    assert router.call(Waiter, "ping") == "pong"
+    pool.close()
+    assert (len(crew), crew.busy, crew.blocked) == (0, 0, 0)
+
+
+# S12
+def test_at_the_limit_those_who_wait_for_a_thread_get_overloaded_and_nothing_hangs(
+    router: plasmid.Router,
+) -> None:
+    class Small(Pool):
+        blocked_max = 3
+
+    kinds = Kinds(router)
+    with Small(router, [kinds], size=2):
+        client = router.myself().service(Kinds, timeout=ANSWER_TIMEOUT_S)
+        assert client.nest(4) == 4
+        with pytest.raises(RemoteError) as error:
+            client.nest(20)
+        assert error.value.type_name == "plasmid.core.errors.Overloaded"
+        assert "every thread there waits for a call of its own" in str(error.value)
+        assert client.nest(4) == 4
+
+
+# S12
+def test_calls_that_arrive_while_every_thread_waits_get_overloaded_at_once() -> None:
+    class Small(Pool):
+        blocked_max = 1
+
+    router = FakeRouter()
+    waiter = Waiter(router)
+    with Small(router, [waiter], size=1):
+        waiting = [router.submit(Waiter, "wait") for _ in range(2)]
+        for _ in waiting:
+            acquire(waiter.begun)
+        errors = [router.submit(Waiter, method).exception() for method in ("ping", "wait")]
+        # The second thread is about to wait, or does: the calls were refused by the one or the other.
+        assert [type(error) for error in errors] == [Overloaded, Overloaded]
+        for number in range(2):
+            waiter.latch.put(number)
+        assert sorted(call.result() for call in waiting) == [0, 1]
+        assert router.call(Waiter, "ping") == "pong"

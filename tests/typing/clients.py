@@ -1,0 +1,83 @@
+"""What type checkers say of clients, futures, streams and services. Read by mypy and pyright, never run.
+
+This program must pass; those beside it hold what must not.
+"""
+
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from typing_extensions import assert_type
+
+import plasmid
+from plasmid.service import AllowAny, AllowParents, SerializedInvoker, arg_spec, expose, no_reply, start
+from plasmid.service.directory import ServiceInfo
+from plasmid.service.interfaces import Future, ItemStream
+
+
+class Disk(plasmid.Service):
+    """A service with a method of every kind."""
+
+    invoker_class = SerializedInvoker
+    policies = (AllowParents() | AllowAny(),)
+
+    @expose(AllowParents())
+    def free_bytes(self, path: str = "/", *, unit: int = 1) -> int:
+        return len(path) * unit
+
+    @expose(AllowParents())
+    @expose(AllowAny() & ~AllowParents())
+    @arg_spec({"name": str})
+    def twice_guarded(self, name: str) -> "list[str]":
+        return [name, self.caller.name]
+
+    @expose(AllowAny())
+    @no_reply()
+    def forget(self, path: str) -> None:
+        """Nothing comes of it."""
+
+    @expose(AllowAny())
+    def rows(self, count: int) -> Iterator[str]:
+        yield str(count)
+
+    @expose(AllowAny())
+    async def fetch(self, url: str) -> bytes:
+        return url.encode()
+
+    @expose(AllowAny())
+    async def rows_async(self, count: int) -> AsyncIterator[float]:
+        yield float(count)
+
+    def hidden(self) -> None:
+        """Not exposed; a checker can't know."""
+
+    def on_message_received(self, event: Any) -> None:
+        self.select.remove(event.source)
+
+
+def use(context: plasmid.Context, router: plasmid.Router) -> None:
+    disk = context.service(Disk, timeout=5)
+    assert_type(disk, Disk)
+    assert_type(disk.free_bytes("/var"), int)
+    assert_type(disk.twice_guarded("a"), list[str])
+    assert_type(list(disk.rows(3)), list[str])
+    assert_type(context.services(), list[ServiceInfo])
+
+    call = start(disk.free_bytes, "/var", unit=2)
+    assert_type(call, Future[int])
+    assert_type(call.result(timeout=1), int)
+    assert_type(start(disk.fetch, "http://a"), Future[bytes])
+    assert_type(start(disk.rows, 3), ItemStream[str])
+    assert_type(start(disk.rows_async, count=3), ItemStream[float])
+    for row in start(disk.rows_async, 3):
+        assert_type(row, float)
+
+    plasmid.Pool(router, [Disk(router)], size=2).defer(print, "hello")
+
+
+async def use_async(disk: Disk) -> None:
+    assert_type(await disk.fetch("http://a"), bytes)
+    assert_type(await start(disk.free_bytes), int)
+    assert_type([row async for row in disk.rows_async(2)], list[float])
+    assert_type([row async for row in start(disk.rows, 2)], list[str])
