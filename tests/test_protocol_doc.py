@@ -27,7 +27,7 @@ NO_LIMITS = {
     # Numbers of links within one context, never on the wire.
     *("PARENT", "LOCAL", "OWN", "REACTIONS"),
     # Tables of their own.
-    *("ROUTED_MIN", "LANE_MASK", "FLAGS_MASK", "MORE", "NO_REPLY"),
+    *("ROUTED_MIN", "LANE_MASK", "FLAGS_MASK", "MORE", "NO_REPLY", "PAIR"),
 }
 
 
@@ -107,6 +107,8 @@ def test_the_page_has_every_flag_and_no_other() -> None:
         "NO_REPLY": frames.NO_REPLY,
     }
     assert sum(int(row[0], 16) for row in rows) == frames.FLAGS_MASK
+    assert [row[:2] for row in table("bit", "of a LOST", "meaning")] == [[f"0x{frames.PAIR:02x}", "PAIR"]]
+    assert frames.PAIR & frames.LANE_MASK == frames.PAIR
 
 
 def test_the_page_has_every_lane() -> None:

@@ -279,7 +279,7 @@ def test_a_call_behind_too_much_that_waits_is_not_sent() -> None:
     shares[OWN] = OUTBOX_SIZE_MAX + 1
     with pytest.raises(Overloaded) as caught:
         tree.call("/", "/1")
-    assert caught.value.found == "67108865 bytes wait to be sent on the link towards it"
+    assert caught.value.found == "16777217 bytes wait to be sent on the link towards it"
     shares[OWN] -= 1
     tree.call("/", "/1")
 
@@ -716,13 +716,13 @@ def test_who_does_not_read_its_answers_can_not_ask_on() -> None:
     tree.run()
     tree.told("/1")
     tree.hold("/1", "/")
-    # The child's answers wait: 64 MiB and a byte in a long one.
+    # The child's answers wait: OUTBOX_SIZE_MAX and a byte in a long one.
     tree.answer("/", "/1", ONE_ID, bytes(OUTBOX_SIZE_MAX + 1))
     tree.feed("/", "/1", frame(Kind.CALL, 0, 7, "/1", "/", call_body()))
     ((*_, error),) = written_errors(tree, "/", "/1")
     assert values.decode(error)[:3] == [
         "Overloaded",
-        "more than 67108864 bytes of answers wait to be sent to that side",
+        "more than 16777216 bytes of answers wait to be sent to that side",
         False,
     ]
     # A parent may ask on.

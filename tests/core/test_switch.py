@@ -141,7 +141,7 @@ def test_only_so_much_of_our_own_may_wait_for_a_link() -> None:
     shares[OWN] += 1
     with pytest.raises(Overloaded) as caught:
         made.way_out(at("/1"))
-    assert caught.value.found == "67108865 bytes wait to be sent on the link towards it"
+    assert caught.value.found == "16777217 bytes wait to be sent on the link towards it"
 
 
 # -- sending

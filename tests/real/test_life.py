@@ -12,7 +12,7 @@ from tests.real import far, leftovers
 from tests.real.conftest import connect, one_way, ways
 
 TIMEOUT_S = 30
-# D11 promises 2 s.
+# What D11 promises.
 GONE_TIMEOUT_S = 2
 
 

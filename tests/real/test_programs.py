@@ -386,8 +386,8 @@ def test_ctrl_c_while_a_call_is_waited_for_leaves_the_link_usable(  # U7
                     with plasmid.Router() as router:
                         far = start(router)
                         call = far.call_async(wait)
-                        print("ready", flush=True)
                         try:
+                            print("ready", flush=True)
                             while True:
                                 # Not for ever: the kernel may give the signal to another thread just before it.
                                 try:

@@ -244,10 +244,13 @@ def test_the_older_form_is_called_by_its_number_or_class(  # S16, S3
 
 
 @one_way
-def test_the_root_calls_its_own_services_by_the_same_way(
+def test_the_root_calls_its_own_services_by_the_same_way(  # S6
     router: plasmid.Router, catalog: far.Catalog, way: str
 ) -> None:
     assert router.myself().service(far.Catalog).find("own") == ["own", "root"]
+    with pytest.raises(plasmid.Refused, match="argument 'key': expected str, got int"):
+        router.myself().call_service(far.Catalog, "find", key=1)
+    assert catalog.executions == ["own"]
     assert router.myself().call(far.add, 1) == 11
 
 

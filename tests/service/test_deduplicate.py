@@ -46,6 +46,7 @@ def test_a_response_that_is_not_kept_is_made_anew_for_who_comes_later() -> None:
     assert responses.admit(KEY, request(), 0) == ("run", None)
 
 
+# S9
 def test_a_kept_response_ends_at_its_age_and_not_before() -> None:
     responses = Responses(entries_max=10, parked_max=10)
     responses.admit(KEY, request(), 0)
@@ -56,6 +57,7 @@ def test_a_kept_response_ends_at_its_age_and_not_before() -> None:
     assert responses.admit(KEY, request(), 5.0) == ("run", None)
 
 
+# S9
 @pytest.mark.parametrize(("entries_max", "kept"), [(0, ""), (1, "c"), (2, "ac"), (3, "abc")])
 def test_the_cache_is_bounded_and_what_was_used_last_stays(entries_max: int, kept: str) -> None:
     responses = Responses(entries_max=entries_max, parked_max=10)
@@ -258,6 +260,7 @@ def test_an_error_goes_to_all_who_came_while_it_ran_and_is_not_cached(size: int)
         assert len(served.catalog.executions) == 2
 
 
+# S9
 def test_an_error_is_cached_if_the_invoker_says_so() -> None:
     class Keeping(DeduplicatingInvoker):
         cache_errors = True

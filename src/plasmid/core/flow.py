@@ -38,12 +38,12 @@ CREDIT_INITIAL = 4 * CHUNK_SIZE
 CREDIT_WINDOW = 4 * 1024 * 1024
 
 # What one link may make us hold: bodies being put together, and those that wait to be served.
-RECEIVE_QUOTA = 64 * 1024 * 1024
+RECEIVE_QUOTA = 16 * 1024 * 1024
 ASSEMBLIES_MAX = 4096
 WAITING_MAX = 256  # each may have sent CREDIT_INITIAL before it had to wait
 
 # What may wait to be written to one link of our own frames, and of what any one other link sends there.
-OUTBOX_SIZE_MAX = 64 * 1024 * 1024
+OUTBOX_SIZE_MAX = 16 * 1024 * 1024
 
 # Whose frames wait, beside the ids of links: our own, and those that the peer itself makes us say.
 OWN, REACTIONS = -1, -2

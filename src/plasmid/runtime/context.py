@@ -188,10 +188,9 @@ class Call(Port):
     def end(self, event: "CallEnded") -> None:
         """Take note of how the call ended. A handler of the loop."""
         self._event = event
-        self.ended = True
-        if self._waiting or self._selects:
-            with guard:
-                self.wake(everyone=True)
+        with guard:
+            self.ended = True
+            self.wake(everyone=True)
         for fn in self._callbacks:
             fn()
 

@@ -324,6 +324,8 @@ def _nothing() -> None:
 
 
 def _run_builtin(handler: "Callable[[Job], None]", job: Job) -> None:
+    # Until then the main thread reads the link, and may itself wait for the lock that an import here would hold.
+    job._runtime.ready.wait()
     try:
         with job.running():
             handler(job)

@@ -108,7 +108,8 @@ class Service:
     def on_message_received(self, event: "Event") -> None:
         """Take a message of one of the receivers in `select`: event.data from event.source. Override it.
 
-        Called on a pool thread, once for each message, and for as many at once as the invoker allows calls.
+        Called on a pool thread, once for each message, and for as many at once as the invoker allows calls; so in the
+        order of their arrival only under a SerializedInvoker.
         """
 
     def on_message_failed(self, event: "Event") -> None:
