@@ -12,13 +12,14 @@ from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack as untyped_msgpack  # type: ignore[import-untyped]
 
 from bench import raw_far
 from bench.machine import BARE_PYTHON
 from bench.subject import Subject
 from plasmid.boot.bundle import strip
 
+msgpack: Any = untyped_msgpack  # what stubs some checkers bring say that packb() may return None
 PACKED = zlib.compress(strip(Path(raw_far.__file__).read_bytes(), keep_annotations=False), 9)
 BOOT = (
     "import os,zlib;b=b''\n"

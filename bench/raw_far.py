@@ -100,9 +100,10 @@ def codec(folder: str) -> "tuple[Pack, Unpack]":
     import sys
 
     sys.path.append(folder)
-    from msgpack import packb, unpackb  # type: ignore[import-untyped]
+    import msgpack  # type: ignore[import-untyped]
 
-    return packb, unpackb
+    untyped: Any = msgpack
+    return untyped.packb, untyped.unpackb
 
 
 def answer(packb: "Pack", unpackb: "Unpack", body: "Body") -> bytes:

@@ -53,6 +53,11 @@ class Undress(ast.NodeTransformer):
             node.returns = None
         return self.generic_visit(node)
 
+    def visit_If(self, node: ast.If) -> ast.AST:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and node.orelse:
+            node.body = [ast.Expr(ast.Constant(0), lineno=node.lineno)]
+        return self.generic_visit(node)
+
     def visit_arg(self, node: ast.arg) -> ast.AST:
         if not self.keep_annotations:
             node.annotation = None

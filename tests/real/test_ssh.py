@@ -3,6 +3,7 @@
 import getpass
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,8 @@ def test_options_say_all_that_a_configuration_could(  # U1
 def test_a_url_says_where_to(  # U1
     router: plasmid.Router, ssh_server: sshd.Server, ssh_client: sshd.Client, no_config: "list[str]"
 ) -> None:
-    options = {"identity_file": str(key_of(ssh_client)), "check_host_keys": "ignore", "ssh_args": no_config}
+    options: dict[str, Any] = {"identity_file": str(key_of(ssh_client)), "check_host_keys": "ignore"}
+    options["ssh_args"] = no_config
     url = f"ssh://{getpass.getuser()}@{ports.LOOPBACK}:{ssh_server.port}"
     first = router.connect(url, **options)
     second = router.connect(url, via=first, name="second", **options)

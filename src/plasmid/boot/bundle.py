@@ -185,6 +185,11 @@ class _Edits:
 
     def _visit(self, statement: "Any") -> None:
         kind = type(statement).__name__
+        if kind == "If" and getattr(statement.test, "id", "") == "TYPE_CHECKING":
+            for one in statement.body:
+                self._cut(self._start(one), self._end(one), b"0" if one is statement.body[-1] else b"")
+            self.visit_body(statement.orelse)
+            return
         if not self._keep_annotations:
             if kind in ("FunctionDef", "AsyncFunctionDef"):
                 self._visit_signature(statement)

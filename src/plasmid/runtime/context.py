@@ -15,6 +15,7 @@ from plasmid.runtime.ports import Parking, Port, TimedOut, guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextvars import ContextVar as ContextVar
     from typing import Any, Callable, Dict, Generator, List, Optional, Tuple, Type, TypeVar, Union
 
     from plasmid.core.calls import OutCall
@@ -24,29 +25,29 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     Classes = Callable[[str], Optional[type]]
+else:
+    try:
+        from _contextvars import ContextVar
+    except ImportError:  # Python 3.6
 
-try:
-    from _contextvars import ContextVar as ContextVar
-except ImportError:  # Python 3.6
+        class ContextVar(threading.local):
+            """As much of contextvars.ContextVar as is used here."""
 
-    class ContextVar(threading.local):  # type: ignore[no-redef]
-        """As much of contextvars.ContextVar as is used here."""
+            def __init__(self, name, **default):
+                self.value = default["default"]
 
-        def __init__(self, name: str, **default: "Any") -> None:
-            self.value = default["default"]
+            def get(self):
+                """Return the value in this thread."""
+                return self.value
 
-        def get(self) -> "Any":
-            """Return the value in this thread."""
-            return self.value
+            def set(self, value):
+                """Set the value in this thread; return what reset() takes."""
+                before, self.value = self.value, value
+                return before
 
-        def set(self, value: "Any") -> "Any":
-            """Set the value in this thread; return what reset() takes."""
-            before, self.value = self.value, value
-            return before
-
-        def reset(self, token: "Any") -> None:
-            """Undo a set()."""
-            self.value = token
+            def reset(self, token):
+                """Undo a set()."""
+                self.value = token
 
 
 deadline_var = ContextVar("plasmid_deadline", default=None)  # type: ContextVar[Optional[float]]
