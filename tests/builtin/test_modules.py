@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+import types
 import zlib
 from pathlib import Path
 from typing import Any
@@ -328,6 +329,15 @@ def test_a_relay_hands_on_what_it_was_sent_as_it_is(monkeypatch: pytest.MonkeyPa
     relayed.modules.clear()
     assert relay.find(["__main__"], SIBLING)["missing"] == [], "packed once"
     assert ModuleServer(["__main__"]).find(["__main__"], SIBLING)["missing"] == ["__main__"], "its own is none"
+
+
+def test_a_logging_that_another_thread_is_just_importing_is_not_used_yet(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write(shop="open = 1")
+    server = ModuleServer(allow_modules=["shop"])
+    monkeypatch.setitem(sys.modules, "logging", types.ModuleType("logging"))
+    assert sent(server.find(["shop"], CHILD)) == {"shop": "open = 1"}
 
 
 def test_each_answer_is_in_the_audit_log(files: Files, caplog: pytest.LogCaptureFixture) -> None:

@@ -61,7 +61,8 @@ def read_all(started: Started) -> bytes:
 def hello(started: Started) -> bytes:
     """Send a word over the link and return all that comes back until the far side has ended."""
     with contextlib.closing(started):
-        os.write(started.process.link_fd, b"near side")
+        with contextlib.suppress(BrokenPipeError):  # one that doesn't listen may have ended
+            os.write(started.process.link_fd, b"near side")
         said = read_all(started)
         assert started.process.wait(FAIL_MAX_S) == 0
     return said

@@ -90,9 +90,7 @@ def test_a_noisy_login_is_no_obstacle(router: plasmid.Router, ssh_server: sshd.S
     assert context.call(far.add, 1) == 11
 
 
-def test_the_steps_of_a_connection_and_what_it_sent_are_known(
-    router: plasmid.Router, ssh_client: sshd.Client
-) -> None:
+def test_the_steps_of_a_connection_and_what_it_sent_are_known(router: plasmid.Router, ssh_client: sshd.Client) -> None:
     context = router.ssh(ssh_client.hostname, ssh_args=ssh_client.ssh_args)
     child = router.child(context)
     assert child is not None

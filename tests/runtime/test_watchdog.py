@@ -213,13 +213,13 @@ def test_the_watchdog_holds_the_link_and_one_descriptor_more_and_leads_a_session
     with all_running(IDLE) as contexts, watched(contexts) as fds:
         for context in contexts:
             pid, watchdog, grandchild = context.pids
-            assert [os.getpgid(one) for one in context.pids] == [pid, watchdog, pid]
-            assert os.getsid(watchdog) == watchdog
-            assert os.getpgid(grandchild) == pid
             # Its name is the last thing it sets; nothing waits for that.
             deadline = time.monotonic() + GONE_MAX_S
             while Path(f"/proc/{watchdog}/comm").read_text() != "plasmid-watch\n" and time.monotonic() < deadline:
                 os.sched_yield()
+            assert [os.getpgid(one) for one in context.pids] == [pid, watchdog, pid]
+            assert os.getsid(watchdog) == watchdog
+            assert os.getpgid(grandchild) == pid
             held = os.listdir(f"/proc/{watchdog}/fd")
             assert (len(held), "0" in held, os.readlink(f"/proc/{watchdog}/cwd")) == (2, True, "/")
             assert Path(f"/proc/{watchdog}/comm").read_text() == "plasmid-watch\n"

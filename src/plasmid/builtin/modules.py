@@ -310,11 +310,10 @@ class ModuleServer:
 
     def _audit(self, reply: "Reply", address: bytes) -> None:
         # Where nobody imported logging, nobody listens; its import costs a relay 19 ms.
-        logging = sys.modules.get("logging")
-        if logging is None:
-            return
-        log = logging.getLogger("plasmid.modules")
-        if not log.isEnabledFor(logging.DEBUG):
+        # While another thread is at it, getLogger is missing.
+        get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
+        log = get_logger("plasmid.modules") if get_logger is not None else None
+        if log is None or not log.isEnabledFor(10):  # logging.DEBUG
             return
         where = text(address)
         for name, _, path, data in reply["found"]:

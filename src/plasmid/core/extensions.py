@@ -187,8 +187,9 @@ def _export_declared(value: "Any", kind: type, travels: "Callable[[Any], bool]")
     name = "%s:%s" % (kind.__module__, kind.__qualname__)
     if isinstance(value, BaseException):
         return EXCEPTION, [name, text_of(value), arguments_of(value, travels)]
-    enum = sys.modules.get("enum")
-    if enum and isinstance(value, enum.Enum):
+    # While another thread imports enum it isn't whole yet, and no value is one.
+    enum = getattr(sys.modules.get("enum"), "Enum", ())  # type: Any
+    if isinstance(value, enum):
         if value.name not in kind.__members__:  # type: ignore[attr-defined]
             raise ValueError("a combination of %s; send its .value" % kind.__name__)
         return ENUM, [name, value.name]

@@ -40,7 +40,7 @@ CREDIT_WINDOW = 4 * 1024 * 1024
 # What one link may make us hold: bodies being put together, and those that wait to be served.
 RECEIVE_QUOTA = 16 * 1024 * 1024
 ASSEMBLIES_MAX = 4096
-WAITING_MAX = 256  # each may have sent CREDIT_INITIAL before it had to wait
+WAITING_MAX = 128  # each may have sent CREDIT_INITIAL before it had to wait
 
 # What may wait to be written to one link of our own frames, and of what any one other link sends there.
 OUTBOX_SIZE_MAX = 16 * 1024 * 1024

@@ -458,8 +458,8 @@ def _is_declarable(cls: type) -> bool:
     """Say whether `cls` is a class that a message may name: an enum or an exception of the user's."""
     if cls.__module__ == "builtins":
         return False
-    enum = sys.modules.get("enum")
-    return issubclass(cls, BaseException) or (enum is not None and issubclass(cls, enum.Enum))
+    # While another thread imports enum it isn't whole yet, and no class is one.
+    return issubclass(cls, (BaseException, getattr(sys.modules.get("enum"), "Enum", BaseException)))
 
 
 def _is_ellipsis(argument: "Any") -> bool:
