@@ -585,7 +585,7 @@ def test_only_so_many_bodies_may_wait() -> None:
         assert opened(inbox, id, MIB) == []
     with pytest.raises(Overloaded) as caught:
         opened(inbox, 999, MIB)
-    assert caught.value.found == "256 long bodies from that side are on their way here"
+    assert caught.value.found == "128 long bodies from that side are on their way here"
     assert len(inbox.assemblies) == WAITING_MAX
 
 

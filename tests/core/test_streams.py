@@ -564,8 +564,8 @@ def test_too_many_values_that_wait_break_their_streams_as_overload() -> None:
     for number in range(1, WAITING_MAX + 2):
         body = first_body(MIB, TOKEN)
         tree.feed("/", "/1", frame(Kind.PUT, Lane.ITEM | MORE, NUMBER, "/1/%d" % number, "/", body))
-    why = "256 long bodies from that side are on their way here"
-    assert tree.told("/") == [closed("/1/257", why)]
+    why = "128 long bodies from that side are on their way here"
+    assert tree.told("/") == [closed("/1/129", why)]
 
 
 # -- loss
