@@ -280,6 +280,12 @@ class ModuleServer:
             return None
         return entry if entry is not None and entry.distribution is None else None
 
+    def prepare(self, names: "Iterable[str]") -> None:
+        """Pack modules that will be asked for in a moment, while there is nothing else to wait for."""
+        with self._lock:
+            for name in names:
+                self._entry(name)
+
     def _entry(self, name: str) -> "Optional[Entry]":
         entry = self._entries.get(name)
         if entry is None or entry.stamp != stamp_of(entry.path):
