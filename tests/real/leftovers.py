@@ -53,6 +53,11 @@ def descendants(pid: int) -> "list[Process]":
     return found
 
 
+def running(pids: "Sequence[int]") -> "list[str]":
+    """Return a line for each of these processes that is still there and isn't a zombie."""
+    return [str(one) for one in processes() if one.pid in pids and one.state != "Z"]
+
+
 def marked(mark: str) -> "list[Process]":
     """Return the processes that were started with this mark in their environment, except the caller's own."""
     wanted = f"{MARK_NAME}={mark}".encode()

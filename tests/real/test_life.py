@@ -16,16 +16,11 @@ TIMEOUT_S = 30
 GONE_TIMEOUT_S = 2
 
 
-def alive(pids: "list[int]") -> "list[str]":
-    """Return the processes of these that are still there and aren't zombies."""
-    return [str(one) for one in leftovers.processes() if one.pid in pids and one.state != "Z"]
-
-
 @ways
 def test_shutdown_ends_a_context_with_its_processes(router: plasmid.Router, context: plasmid.Context) -> None:  # U7
     pids = context.call(far.process_ids)
     context.shutdown()
-    assert leftovers.until_empty(lambda: alive(pids), GONE_TIMEOUT_S) == []
+    assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
     with pytest.raises(plasmid.NotSent) as caught:
         context.call(far.add, 1)
     assert "The method was not started; it is safe to repeat the call." in str(caught.value)
@@ -39,7 +34,7 @@ def test_shutdown_ends_what_is_below_too(router: plasmid.Router, context: plasmi
     pids = [*context.call(far.process_ids), *below.call(far.process_ids)]
     assert len(set(pids)) >= 4
     context.shutdown()
-    assert leftovers.until_empty(lambda: alive(pids), GONE_TIMEOUT_S) == []
+    assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
     with pytest.raises(plasmid.NotSent):
         below.call(far.add, 1)
 
@@ -49,7 +44,7 @@ def test_the_root_shuts_down_a_context_far_below(router: plasmid.Router, context
     below = router.local(via=context, name="below")
     pids = below.call(far.process_ids)
     below.shutdown()
-    assert leftovers.until_empty(lambda: alive(pids), GONE_TIMEOUT_S) == []
+    assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
     assert context.call(far.add, 1) == 11
     with pytest.raises(plasmid.NotSent):
         below.call(far.add, 1)
@@ -78,7 +73,7 @@ def test_calls_to_a_killed_context_and_below_it_end_at_once_and_others_go_on(  #
     assert str(errors[0]).startswith(f"tests.real.far.wait_at_gate on {context}: ")
     assert sideways.exception(TIMEOUT_S) is not None
     assert other.call(far.add, 1) == 11
-    assert leftovers.until_empty(lambda: alive(below_pids), GONE_TIMEOUT_S) == []
+    assert leftovers.until_empty(lambda: leftovers.running(below_pids), GONE_TIMEOUT_S) == []
     with pytest.raises(plasmid.NotSent):
         below.call(far.add, 1)
 
@@ -110,10 +105,10 @@ def test_a_function_that_ends_its_process_in_order_is_a_loss_too(context: plasmi
 @ways
 def test_what_a_lost_context_had_started_goes_with_it(context: plasmid.Context) -> None:  # D11, U7
     pids = [*context.call(far.process_ids), context.call(far.start_sleeper)]
-    assert len(alive(pids)) == len(pids)
+    assert len(leftovers.running(pids)) == len(pids)
     with pytest.raises(plasmid.ContextLost):
         context.call(far.leave, 0)
-    assert leftovers.until_empty(lambda: alive(pids), GONE_TIMEOUT_S) == []
+    assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
 
 
 @ways
@@ -133,7 +128,7 @@ def test_close_ends_contexts_that_do_not_listen(request: pytest.FixtureRequest, 
     assert time.monotonic() - begun < 5
     for call in calls:
         assert isinstance(call.exception(0), plasmid.ContextLost)
-    assert leftovers.until_empty(lambda: alive(pids), GONE_TIMEOUT_S) == []
+    assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
 
 
 def test_close_ends_running_calls_and_refuses_new_ones() -> None:  # D2

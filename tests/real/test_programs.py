@@ -68,11 +68,6 @@ def run(folder: Path, start: str = "{}", argv: "tuple[str, ...]" = ("program.py"
     return process.returncode, out, err
 
 
-def alive(pids: "list[int]") -> "list[str]":
-    """Return the processes of these that are still there and aren't zombies."""
-    return [str(one) for one in leftovers.processes() if one.pid in pids and one.state != "Z"]
-
-
 GUARDED = """
     def where():
         return __name__, os.getpid()
@@ -307,7 +302,7 @@ def test_a_program_that_ends_without_close_leaves_nothing(  # U7, D11
     pids = json.loads(out)
     assert found == status
     assert len(pids) >= 6
-    assert leftovers.until_empty(lambda: alive(pids), GONE_TIMEOUT_S) == []
+    assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
     assert ("the program's own mistake" in err) == (how == "raises")
     assert how == "raises" or err == ""
 
@@ -322,11 +317,11 @@ def test_what_a_killed_root_had_started_is_gone_in_two_seconds(  # D11, U7
     process = popen(tmp_path, start_options(request, way), ("program.py", how))
     assert process.stdout is not None
     pids = json.loads(process.stdout.readline())
-    assert len(alive(pids)) == len(pids) >= 6
+    assert len(leftovers.running(pids)) == len(pids) >= 6
     process.send_signal(sent)
     process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == -sent
-    assert leftovers.until_empty(lambda: alive(pids), GONE_TIMEOUT_S) == []
+    assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
 
 
 @one_way
@@ -381,10 +376,17 @@ def test_ctrl_c_while_a_call_is_waited_for_leaves_the_link_usable(  # U7
                     @plasmid.expose(plasmid.AllowParents())
                     def open(self) -> None:
                         gate.set()
+                    @plasmid.expose(plasmid.AllowParents())
+                    def close(self) -> None:
+                        gate.clear()
                 def wait(): return gate.wait(30)
                 if __name__ == "__main__":
                     with plasmid.Router() as router:
                         far = start(router)
+                        # All that is needed there is there, so that nothing else is on the link when the signal comes.
+                        far.service(Gate).open()
+                        far.call(wait)
+                        far.service(Gate).close()
                         call = far.call_async(wait)
                         try:
                             print("ready", flush=True)
