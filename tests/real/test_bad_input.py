@@ -299,7 +299,7 @@ def cycle() -> "list[object]":
 UNSENDABLE: "list[tuple[object, str]]" = [
     ({"rows": [1, 2, socket.socket]}, "['rows'][2]"),
     (Mapping(), "Mapping"),
-    ({"text": "\ud800"}, "['text']: str with a lone surrogate"),
+    ({"text": "\ud800"}, "['text']): str with a lone surrogate"),
     ((n for n in range(3)), "generator"),
     (types, "module"),
     (cycle(), ""),

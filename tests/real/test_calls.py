@@ -382,7 +382,10 @@ def test_a_running_method_sees_that_its_deadline_has_passed(context: plasmid.Con
 def test_values_of_types_that_cannot_travel_are_named(context: plasmid.Context) -> None:
     with pytest.raises(plasmid.UnsendableValue) as caught:
         context.call(far.echo, {"rows": [1, 2, threading.Lock()]})
-    assert "['rows'][2]: lock" in str(caught.value)
+    assert str(caught.value) == "tests.real.far.echo(args[0]['rows'][2]): lock"
+    with pytest.raises(plasmid.UnsendableValue) as caught:
+        context.call(far.echo, value=[threading.Lock()])
+    assert str(caught.value) == "tests.real.far.echo(value=...[0]): lock"
     with pytest.raises(plasmid.UnsendableValue) as caught:
         context.call(far.echo, fractions.Fraction(1, 2))
     assert str(caught.value).endswith(": Fraction")

@@ -10,7 +10,15 @@ from time import monotonic
 
 from plasmid.core import address as addresses
 from plasmid.core import values
-from plasmid.core.errors import CallError, Cancelled, ContextLost, NotSent, Overloaded, ValueDecodeError
+from plasmid.core.errors import (
+    CallError,
+    Cancelled,
+    ContextLost,
+    NotSent,
+    Overloaded,
+    UnsendableValue,
+    ValueDecodeError,
+)
 from plasmid.runtime.ports import Parking, Port, TimedOut, guard
 
 TYPE_CHECKING = False
@@ -270,12 +278,15 @@ class Context:
         self._send_function(fn, args, kwargs, True)
 
     def _send_function(self, fn: "Any", args: "Any", kwargs: "Any", no_reply: bool) -> "Optional[Call]":
-        from plasmid.runtime.naming import name_of
+        from plasmid.runtime.naming import argument_named, name_of
 
         module, qualname = name_of(fn)
         self.runtime.permit(self.address, module)
         classes = self.runtime.classes_of(fn)
-        return self.send_call("f", module, qualname, [list(args), kwargs], no_reply=no_reply, classes=classes)
+        try:
+            return self.send_call("f", module, qualname, [list(args), kwargs], no_reply=no_reply, classes=classes)
+        except UnsendableValue as error:
+            raise argument_named(error, "%s.%s" % (module, qualname)) from None
 
     # -- services
 

@@ -7,7 +7,7 @@ import sys
 
 from plasmid.core import address as addresses
 from plasmid.core import values
-from plasmid.core.errors import ValueDecodeError
+from plasmid.core.errors import UnsendableValue, ValueDecodeError
 from plasmid.runtime.context import Context
 
 TYPE_CHECKING = False
@@ -35,6 +35,17 @@ def name_of(fn: "Any") -> "Tuple[str, str]":
     if problem:
         raise TypeError("%r can't be called on another context: %s. Move it to the top of a module." % (fn, problem))
     return module, qualname  # type: ignore[return-value]
+
+
+def argument_named(error: UnsendableValue, function: str) -> UnsendableValue:
+    """Return the error with its path as the caller wrote the call: `mod.fn(args[1])`, `mod.fn(size=...)`."""
+    where, _, rest = error.path[len(function) + 1 :].partition("]")
+    if where == "0":
+        path = "%s(args%s)" % (function, rest)
+    else:
+        name, _, inside = rest[1:].partition("]")
+        path = "%s(%s=...%s)" % (function, name.strip("'"), inside)
+    return UnsendableValue(path, error.found)
 
 
 def handle(runtime: "Runtime", code: int, data: bytes) -> "Any":
