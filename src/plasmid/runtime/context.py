@@ -95,8 +95,7 @@ class Call(Port):
     """
 
     def __init__(self, context: "Context", what: str, classes: "Optional[Classes]") -> None:
-        self._waiting = []  # type: List[Any]
-        self._selects = []  # type: List[Any]
+        super().__init__()
         self.context = context
         self.what = what
         self.ended = False

@@ -32,7 +32,6 @@ READ_SIZE = 96 * 1024
 
 # The same numbers as select.POLLIN and select.POLLOUT, wherever those exist.
 READ, WRITE = 1, 4
-IOV_MAX = 64
 
 
 class LinkIO:
