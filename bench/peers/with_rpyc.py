@@ -25,7 +25,8 @@ class Connection:
     """A connection, and what it calls."""
 
     def __init__(self) -> None:
-        self.connection: Any = connect_subproc([sys.executable, "-c", SERVER], service=ClassicService)
+        service: Any = ClassicService  # its own types, where they are installed, say it fits no connection
+        self.connection: Any = connect_subproc([sys.executable, "-c", SERVER], service=service)
         self.connection.modules.sys.path.append(ROOT)
         self.functions = self.connection.modules["bench.peers.far_functions"]
         self.small = self.connection.eval("lambda key, n: (key, n, True)")
