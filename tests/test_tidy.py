@@ -440,7 +440,9 @@ def test_no_file_holds_a_word_that_does_not_belong_here() -> None:
 
 def text_files() -> "Iterator[Path]":
     """Give every file of the repository that people read."""
-    yield from (path for path in ROOT.iterdir() if path.is_file() and path.suffix in TEXT_SUFFIXES)
+    # In a second working tree `.git` is a file, and Git's own.
+    own = (path for path in ROOT.iterdir() if path.name != ".git")
+    yield from (path for path in own if path.is_file() and path.suffix in TEXT_SUFFIXES)
     for folder in TEXT_FOLDERS:
         for path in (ROOT / folder).glob("**/*"):
             if path.is_file() and path.suffix in TEXT_SUFFIXES and "__pycache__" not in path.parts:
