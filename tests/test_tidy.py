@@ -53,6 +53,8 @@ LAYERS = (
         "connect/handshake.py",
         "connect/process.py",
         "connect/local.py",
+        "connect/options.py",
+        "connect/ways.py",
         "connect/ssh.py",
         "service/__init__.py",
         "service/interfaces.py",

@@ -16,7 +16,8 @@ from time import monotonic
 from plasmid.boot.bundle import bundle
 from plasmid.builtin.modules import ModuleServer
 from plasmid.connect import connector as connecting
-from plasmid.connect import from_spec, parse
+from plasmid.connect import travelling_spec
+from plasmid.connect.ways import Ways
 from plasmid.core import address as addresses
 from plasmid.core import values
 from plasmid.core.errors import ContextLost, PlasmidError
@@ -72,7 +73,7 @@ class Child:
             self.opened.set()
 
 
-class Router:
+class Router(Ways):
     """The contexts below this one.
 
     timeout: seconds that a call may take which sets no deadline of its own, None for no limit. allow_modules,
@@ -128,25 +129,6 @@ class Router:
 
     # -- contexts
 
-    def local(self, **options: "Any") -> Context:
-        """Return a new context on this machine, or on that of `via`. Options: see plasmid.connect.local.Local."""
-        return self._connect("local", options)
-
-    def ssh(self, hostname: str, **options: "Any") -> Context:
-        """Return a new context on `hostname`, by the user's own ssh. Options: see plasmid.connect.ssh.Ssh.
-
-        via: a context; ssh runs there then. Raises ConnectError, which names the step that failed.
-        """
-        return self._connect("ssh", dict(options, hostname=hostname))
-
-    def connect(self, url: str, via: "Optional[Context]" = None, **options: "Any") -> Context:
-        """Return a new context by URL: `ssh://user@host:port`, `local:`, or a bare host name."""
-        return self.start(parse(url, **options), via)
-
-    def _connect(self, scheme: str, options: "Dict[str, Any]") -> Context:
-        via = options.pop("via", None)
-        return self.start(from_spec(dict(options, scheme=scheme)), via)
-
     def start(
         self,
         connector: "Connector",
@@ -162,9 +144,10 @@ class Router:
         return self.start_child(connector, progress).context
 
     def _start_via(self, connector: "Connector", via: Context) -> Context:
+        spec = travelling_spec(connector)
         # The connector's own timeout counts over there and says what is wrong; this is for the way there.
         deadline = monotonic() + connector.connect_timeout + VIA_MARGIN_S
-        call = via.send_call("s", "plasmid.children", "start", {"spec": connector.spec()}, deadline=deadline)
+        call = via.send_call("s", "plasmid.children", "start", {"spec": spec}, deadline=deadline)
         assert call is not None
         address = call.result()
         self.runtime.names[address] = connector.name

@@ -1,11 +1,13 @@
 """connect/__init__.py: URLs and what they mean, specs there and back, and what is refused."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plasmid.connect import SCHEMES, connector_class, from_spec, parse
-from plasmid.connect.connector import Connector
+from plasmid.connect import SCHEMES, connector_class, from_spec, options, parse, parse_chain, travelling_spec
+from plasmid.connect.connector import Connector, split_user
 from plasmid.connect.local import Local
 from plasmid.connect.ssh import Ssh
 
@@ -101,3 +103,103 @@ def test_a_spec_that_fits_no_connector_is_refused(spec: "dict[str, Any]", messag
 
 def test_every_scheme_names_its_class() -> None:
     assert [connector_class(scheme).scheme for scheme in SCHEMES] == list(SCHEMES)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_options_that_editors_know_are_the_parameters_of_the_connector(scheme: str) -> None:
+    # What a method's signature asks for by itself isn't among its options.
+    known = getattr(options, f"{scheme.capitalize()}Options").__annotations__
+    assert {*known, *REQUIRED.get(scheme, ())} - {"via"} == set(connector_class(scheme).PARAMETERS)
+
+
+REQUIRED = {"ssh": ["hostname"]}
+
+
+@pytest.mark.parametrize(
+    ("rest", "parts"), [("web", (None, "web")), ("joe@web", ("joe", "web")), ("@web", ("", "web")), ("", (None, ""))]
+)
+def test_the_user_of_a_url_is_what_stands_before_the_last_at(rest: str, parts: "tuple[str | None, str]") -> None:
+    assert split_user(rest, rest) == parts
+
+
+# U1
+@pytest.mark.parametrize("url", ["ssh://joe@a|ssh://b:23|local:", "joe@a | b:23 | local:"])
+def test_a_chain_of_urls_is_one_connector_after_the_other(url: str) -> None:
+    connectors = parse_chain(url, name="last")
+    assert [one.spec() for one in connectors] == [
+        one.spec() for one in (Ssh("a", "joe"), Ssh("b", port=23), Local("last"))
+    ]
+
+
+@pytest.mark.parametrize("url", ["", "|", "a|", "|a", "a||b"])
+def test_a_chain_with_nothing_in_a_place_is_refused(url: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        parse_chain(url)
+    assert str(caught.value) == "the host name for ssh is empty"
+
+
+LAB = """
+from plasmid.connect.connector import Connector
+from plasmid.connect.local import Local
+
+class Lab(Local):
+    scheme = "lab"
+
+    @classmethod
+    def url_fields(cls, url, rest):
+        return {"name": rest}
+"""
+LAB_POINTS = """
+[plasmid.connectors]
+lab = lab_plasmid:Lab
+far = lab_plasmid:Lab
+text = lab_plasmid:LAB
+ssh = lab_plasmid:Lab
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a package with connectors of its own."""
+    (tmp_path / "lab_plasmid.py").write_text(LAB + "LAB = 'no class'\n")
+    info = tmp_path / "lab_plasmid-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-plasmid\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(LAB_POINTS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lab_plasmid", raising=False)
+
+
+@pytest.mark.usefixtures("lab")
+def test_a_package_brings_ways_of_its_own_by_entry_points() -> None:  # U1
+    connector = parse("lab://bench1", python_path="py")
+    assert (type(connector).__name__, connector.name, connector.python_path) == ("Lab", "bench1", "py")
+    assert type(parse("ssh://web1")) is Ssh, "a way of ours can't be replaced"
+
+
+@pytest.mark.usefixtures("lab")
+def test_an_entry_point_that_leads_to_something_else_is_refused() -> None:
+    for scheme, message in {
+        "far": "the entry point 'far' of plasmid.connectors leads to the connector for 'lab'",
+        "text": "the entry point 'text' of plasmid.connectors leads to 'no class', which is no Connector",
+    }.items():
+        with pytest.raises(TypeError) as caught:
+            parse(f"{scheme}://x")
+        assert str(caught.value) == message
+    with pytest.raises(ValueError) as unknown:
+        parse("telnet://x")
+    assert str(unknown.value) == "no way to connect is called 'telnet'; there are far, lab, local, ssh, text"
+
+
+@pytest.mark.usefixtures("lab")
+def test_another_context_is_asked_only_for_what_it_finds_in_its_own_table() -> None:
+    with pytest.raises(ValueError) as caught:
+        travelling_spec(parse("lab://bench1"))
+    assert str(caught.value) == (
+        "local can't be started via another context: over there only the ways that come with Plasmid are known "
+        "(local, ssh)"
+    )
+    with pytest.raises(ValueError) as far:
+        from_spec({"scheme": "lab", "name": "bench1"})
+    assert str(far.value) == "no way to connect is called 'lab'; there are local, ssh"
+    assert travelling_spec(Ssh("web1")) == Ssh("web1").spec()

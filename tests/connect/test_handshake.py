@@ -14,6 +14,7 @@ from plasmid.connect.handshake import (
     HandshakeState,
     describe_end,
 )
+from plasmid.connect.ssh import Ssh
 
 NONCE = "0123456789abcdef"
 MARK = b"PLASMID 1 0123456789abcdef 3.11.7 a70d0d0a\n"
@@ -21,7 +22,7 @@ MARK = b"PLASMID 1 0123456789abcdef 3.11.7 a70d0d0a\n"
 
 def waiting() -> Handshake:
     """Return a handshake that has seen nothing yet."""
-    return Handshake("ssh://web1", NONCE, "ssh", "python3")
+    return Handshake("ssh://web1", NONCE, "ssh", "python3", Ssh.known_failures)
 
 
 def outcome(handshake: Handshake) -> "tuple[object, ...]":
@@ -198,7 +199,7 @@ def test_silence_and_noise_without_end_are_told_apart() -> None:
     )
 
 
-@pytest.mark.parametrize(("sign", "advice"), ADVICE)
+@pytest.mark.parametrize(("sign", "advice"), [*Ssh.known_failures, *ADVICE])
 def test_known_failures_come_with_advice(sign: str, advice: str) -> None:
     for feed in (Handshake.feed, Handshake.feed_error):
         handshake = waiting()

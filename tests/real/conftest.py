@@ -1,6 +1,7 @@
 """Routers and contexts for the real tests. Each test has its own, so that each also proves that nothing is left."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def context(request: pytest.FixtureRequest, router: plasmid.Router, way: str) ->
 
 
 def connect(
-    request: pytest.FixtureRequest, router: plasmid.Router, way: str, name: str, **options: object
+    request: pytest.FixtureRequest, router: plasmid.Router, way: str, name: str, **options: Any
 ) -> plasmid.Context:
     """Return a new context, reached in that way. options: further ones for router.local() or router.ssh()."""
     if way == LOCAL:

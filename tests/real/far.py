@@ -519,3 +519,17 @@ class OlderGuarded(plasmid.Service):
 def call_older_at_root(handle: int, args: "Any", econtext: "ExternalContext") -> "Any":
     """Return what a service in the older form of the root answers."""
     return plasmid.service.call(econtext.master, handle, args)
+
+
+def error_of_url(url: str, folder: str) -> str:
+    """Return what a URL is refused with here; packages of `folder` count as installed."""
+    import sys
+
+    from plasmid.connect import parse
+
+    sys.path.insert(0, folder)
+    try:
+        parse(url)
+    except ValueError as error:
+        return str(error)
+    return ""

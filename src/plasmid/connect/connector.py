@@ -19,7 +19,7 @@ from plasmid.core.errors import ConnectError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
     # Called with a step's name and None when it begins, and with the seconds it took when it has succeeded.
     Progress = Callable[[str, Optional[float]], None]
@@ -37,6 +37,8 @@ class Connector:
     """
 
     scheme = ""
+    # What the program prints when it fails, in lower case, and what to do about it: looked at in this order.
+    known_failures: "Sequence[Tuple[str, str]]" = ()
     # The constructor's parameters, which spec() carries to another context.
     PARAMETERS: "Tuple[str, ...]" = ("name", "python_path", "connect_timeout")
 
@@ -52,6 +54,16 @@ class Connector:
         self.python_path = python_path
         self.connect_timeout = connect_timeout
         self._python_words = words
+
+    @classmethod
+    def url_fields(cls, url: str, rest: str) -> "Dict[str, Any]":
+        """Return the parameters that a URL of this scheme gives. rest: what stands behind `scheme://`.
+
+        Raises ValueError for a URL that makes no sense. One without anything behind the scheme is the only one here.
+        """
+        if rest:
+            raise ValueError("%r: `%s:` takes nothing after it" % (url, cls.scheme))
+        return {}
 
     @property
     def target(self) -> str:
@@ -76,6 +88,14 @@ class Connector:
     def _python_argv(self, first_stage: str, ps_name: str) -> "List[str]":
         # -S: `site` costs 20 ms and more, and runs after the far side has answered.
         return self._python_words + ["-S", "-c", first_stage, ps_name]
+
+
+def split_user(url: str, rest: str) -> "Tuple[Optional[str], str]":
+    """Return the user of `user@place`, None without one, and the place. For url_fields(); ValueError for a password."""
+    user, at, place = rest.rpartition("@")
+    if ":" in user:
+        raise ValueError("a URL must not hold a password: %s:...@%s" % (user.partition(":")[0], place))
+    return (user if at else None), place
 
 
 class Started:
@@ -138,7 +158,8 @@ def start(
     steps = _Steps(progress)
     nonce = os.urandom(8).hex()
     argv = connector.argv(first_stage(nonce), _ps_name(connector.name))
-    handshake = Handshake(connector.target, nonce, connector.program, " ".join(connector._python_words))
+    python = " ".join(connector._python_words)
+    handshake = Handshake(connector.target, nonce, connector.program, python, connector.known_failures)
 
     step = "start %s" % connector.program
     steps.begin(step)

@@ -19,7 +19,7 @@ from plasmid.core.errors import ConnectError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional
+    from typing import List, Optional, Sequence, Tuple
 
 NOISE_MAX = 1 << 20  # bytes before the mark; a login that prints more isn't one that runs our command
 NOISE_KEPT = 8192  # of those, for messages
@@ -33,52 +33,9 @@ STEP_MARK = "wait for the far side's first line"
 STEP_SEND = "send the program"
 STEP_HELLO = "say hello"
 
-# (what was printed, in lower case; what to do about it). The first that fits is taken, so the particular comes first.
+# (what was printed, in lower case; what to do about it). A connector's own are looked at before these. The first that
+# fits is taken, so the particular comes first.
 ADVICE = (
-    (
-        "host identification has changed",
-        "The host answers with another key than known_hosts has. If it was reinstalled, remove the old key with "
-        "`ssh-keygen -R HOST`; if it wasn't, somebody may be in between.",
-    ),
-    (
-        "host key verification failed",
-        "The host's key isn't in known_hosts. Compare it and log in once with ssh by hand, or pass "
-        "check_host_keys='accept' to take the key of a host that is seen for the first time.",
-    ),
-    (
-        "unprotected private key file",
-        "ssh ignores a key file that others may read: chmod 600 it.",
-    ),
-    (
-        "too many authentication failures",
-        "ssh offered more keys than the host accepts: pass identity_file= to offer only the right one.",
-    ),
-    (
-        "permission denied (",
-        "The host refused every key that ssh offered; nobody is asked for a password here. Check username= and "
-        "identity_file=, that the agent has the key, and that `ssh -o BatchMode=yes` logs in.",
-    ),
-    (
-        "could not resolve hostname",
-        "The name is unknown here: check its spelling, and ~/.ssh/config if it is an alias.",
-    ),
-    ("connection refused", "Nothing listens there: check that sshd runs on the host, and port=."),
-    ("connection timed out", "The host doesn't answer: check that it is up and that no firewall drops the packets."),
-    ("operation timed out", "The host doesn't answer: check that it is up and that no firewall drops the packets."),
-    ("no route to host", "There is no way to that network from here: check the address, the VPN and the firewall."),
-    ("network is unreachable", "There is no way to that network from here: check the address and the VPN."),
-    (
-        "kex_exchange_identification",
-        "What answered isn't an ssh server, or it turns us away: check port=, and its limit of new connections.",
-    ),
-    (
-        "bad configuration option",
-        "The ssh here doesn't know an option: see ~/.ssh/config and ssh_args=, or name a newer one with ssh_path=.",
-    ),
-    (
-        "cannot execute command-line and remote command",
-        "~/.ssh/config sets RemoteCommand for this host: pass ssh_args=['-o', 'RemoteCommand=none'].",
-    ),
     ("account is currently not available", "The account has no shell to run Python with: check username=."),
     ("this account is", "The account has no shell to run Python with: check username=."),
     (
@@ -109,10 +66,12 @@ class Handshake:
     """Find the mark in what a far side prints, and word what goes wrong. Owner: the thread that connects.
 
     target: `ssh://web1`, for messages. nonce: the one in the first stage. program: what was started here, `ssh`.
-    python: what was to be started there.
+    python: what was to be started there. known: failures that this way has, like ADVICE.
     """
 
-    def __init__(self, target: str, nonce: str, program: str, python: str) -> None:
+    def __init__(
+        self, target: str, nonce: str, program: str, python: str, known: "Sequence[Tuple[str, str]]" = ()
+    ) -> None:
         self.state = HandshakeState.WAITING
         self.version = (0, 0, 0)
         self.magic = b""
@@ -121,6 +80,7 @@ class Handshake:
         self._target = target
         self._program = program
         self._python = python
+        self._known = tuple(known) + ADVICE
         self._mark = (MARK_START + nonce + " ").encode()
         self._pending = b""
         self._noise = b""
@@ -180,7 +140,7 @@ class Handshake:
         if status in (126, 127):
             # These come from the shell over there, and outdo what a banner says about refused permissions.
             advice = known
-        advice = advice or next((text for sign, text in ADVICE if sign in said), known)
+        advice = advice or next((text for sign, text in self._known if sign in said), known)
         output = "\n".join(_last_lines(self._noise) + _last_lines(self._errors))
         return ConnectError(self._target, step, found, output, advice, status)
 

@@ -7,11 +7,11 @@ ssh_args come first on the command line, and ssh takes the first value of an opt
 
 import os
 
-from plasmid.connect.connector import Connector
+from plasmid.connect.connector import Connector, split_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Sequence, Union
+    from typing import Any, Dict, List, Optional, Sequence, Union
 
 # accept: the key of a host seen for the first time is taken, a changed one isn't. ignore: for throw-away machines.
 HOST_KEY_OPTIONS = {
@@ -26,6 +26,54 @@ HOST_KEY_OPTIONS = {
         "GlobalKnownHostsFile=/dev/null",
     ],
 }
+
+# What ssh prints, in lower case, and what to do about it.
+KNOWN_FAILURES = (
+    (
+        "host identification has changed",
+        "The host answers with another key than known_hosts has. If it was reinstalled, remove the old key with "
+        "`ssh-keygen -R HOST`; if it wasn't, somebody may be in between.",
+    ),
+    (
+        "host key verification failed",
+        "The host's key isn't in known_hosts. Compare it and log in once with ssh by hand, or pass "
+        "check_host_keys='accept' to take the key of a host that is seen for the first time.",
+    ),
+    (
+        "unprotected private key file",
+        "ssh ignores a key file that others may read: chmod 600 it.",
+    ),
+    (
+        "too many authentication failures",
+        "ssh offered more keys than the host accepts: pass identity_file= to offer only the right one.",
+    ),
+    (
+        "permission denied (",
+        "The host refused every key that ssh offered; nobody is asked for a password here. Check username= and "
+        "identity_file=, that the agent has the key, and that `ssh -o BatchMode=yes` logs in.",
+    ),
+    (
+        "could not resolve hostname",
+        "The name is unknown here: check its spelling, and ~/.ssh/config if it is an alias.",
+    ),
+    ("connection refused", "Nothing listens there: check that sshd runs on the host, and port=."),
+    ("connection timed out", "The host doesn't answer: check that it is up and that no firewall drops the packets."),
+    ("operation timed out", "The host doesn't answer: check that it is up and that no firewall drops the packets."),
+    ("no route to host", "There is no way to that network from here: check the address, the VPN and the firewall."),
+    ("network is unreachable", "There is no way to that network from here: check the address and the VPN."),
+    (
+        "kex_exchange_identification",
+        "What answered isn't an ssh server, or it turns us away: check port=, and its limit of new connections.",
+    ),
+    (
+        "bad configuration option",
+        "The ssh here doesn't know an option: see ~/.ssh/config and ssh_args=, or name a newer one with ssh_path=.",
+    ),
+    (
+        "cannot execute command-line and remote command",
+        "~/.ssh/config sets RemoteCommand for this host: pass ssh_args=['-o', 'RemoteCommand=none'].",
+    ),
+)
 
 # What ssh itself refuses in names from a command line, newer ones at least: a ProxyCommand would give it to a shell.
 _FORBIDDEN = "'`\"$\\;&<>|(){}"
@@ -42,6 +90,7 @@ class Ssh(Connector):
     """
 
     scheme = "ssh"
+    known_failures = KNOWN_FAILURES
     PARAMETERS = (
         "hostname",
         "username",
@@ -89,6 +138,32 @@ class Ssh(Connector):
         self.compression = compression
         self.keepalive_interval = keepalive_interval
         self.keepalive_count = keepalive_count
+
+    @classmethod
+    def url_fields(cls, url: str, rest: str) -> "Dict[str, Any]":
+        """Take `user@host:port` apart; an IPv6 address stands in brackets before a port."""
+        fields: "Dict[str, Any]" = {}
+        user, host = split_user(url, rest)
+        if user is not None:
+            fields["username"] = user
+        port = ""
+        if host.startswith("["):
+            host, bracket, port = host[1:].partition("]")
+            if not bracket or (port and not port.startswith(":")):
+                raise ValueError("%r: an IPv6 address is written [::1] or [::1]:22" % url)
+            port = port[1:]
+        elif host.count(":") == 1:
+            host, _, port = host.partition(":")
+            if not port:
+                raise ValueError("%r: there is no port after the colon" % url)
+        if "/" in host:
+            raise ValueError("%r: a path makes no sense here" % url)
+        if port:
+            if not port.isdigit():
+                raise ValueError("%r: %r is no port number" % (url, port))
+            fields["port"] = int(port)
+        fields["hostname"] = host
+        return fields
 
     @property
     def target(self) -> str:
