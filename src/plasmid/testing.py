@@ -108,7 +108,7 @@ class FakeJob:
         self.done = False  # answered
         self.id = next(_ids)
         self.call = FakeCall()
-        self._payload = b"".join(values.encode({} if args is None else args, "arguments"))
+        self.payload = b"".join(values.encode({} if args is None else args, "arguments"))
         self._tokens: list[Any] = []
         weakref.finalize(
             self, self.call.answer, (), Cancelled(str(name), "", "the request was dropped without an answer")
@@ -117,11 +117,11 @@ class FakeJob:
     @property
     def size(self) -> int:
         """How many bytes its arguments are."""
-        return len(self._payload)
+        return len(self.payload)
 
     def args(self, classes: "Callable[[str], type | None] | None" = None) -> Any:
         """Return the arguments. classes: those that they may name, beyond the declared ones."""
-        return values.decode(self._payload, classes)
+        return values.decode(self.payload, classes)
 
     def reply(self, value: Any) -> None:
         """Answer with a value."""

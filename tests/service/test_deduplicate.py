@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from plasmid.core.errors import Cancelled, DeadlineExceeded, Overloaded, UnsendableValue
-from plasmid.service import AllowAny, DeduplicatingInvoker, Pool, Service, expose
+from plasmid.core.errors import Cancelled, DeadlineExceeded, Overloaded, Refused, UnsendableValue
+from plasmid.service import AllowAny, AllowNames, DeduplicatingInvoker, Pool, Service, expose
 from plasmid.service.deduplicate import Response, Responses, digest
 from plasmid.service.invokers import Request
 from plasmid.testing import ANSWER_TIMEOUT_S, FakeCall, FakeJob, FakeRouter
@@ -27,7 +27,7 @@ def done(text: bytes = b"done") -> Response:
 
 # S9
 def test_the_first_request_runs_those_who_come_meanwhile_are_parked_and_all_get_the_response() -> None:
-    responses = Responses(entries_max=10, parked_max=10)
+    responses = Responses(entries_max=10, size_max=100, parked_max=10)
     first, second, third, other = request(), request(), request(), request()
     verdicts = [
         responses.admit(key, one, 0) for key, one in ((KEY, first), (KEY, second), (OTHER, other), (KEY, third))
@@ -40,7 +40,7 @@ def test_the_first_request_runs_those_who_come_meanwhile_are_parked_and_all_get_
 
 
 def test_a_response_that_is_not_kept_is_made_anew_for_who_comes_later() -> None:
-    responses = Responses(entries_max=10, parked_max=10)
+    responses = Responses(entries_max=10, size_max=100, parked_max=10)
     responses.admit(KEY, request(), 0)
     responses.finish(KEY, done(), keep=False)
     assert responses.admit(KEY, request(), 0) == ("run", None)
@@ -48,7 +48,7 @@ def test_a_response_that_is_not_kept_is_made_anew_for_who_comes_later() -> None:
 
 # S9
 def test_a_kept_response_ends_at_its_age_and_not_before() -> None:
-    responses = Responses(entries_max=10, parked_max=10)
+    responses = Responses(entries_max=10, size_max=100, parked_max=10)
     responses.admit(KEY, request(), 0)
     response = done()
     response.expires = 5.0
@@ -60,7 +60,7 @@ def test_a_kept_response_ends_at_its_age_and_not_before() -> None:
 # S9
 @pytest.mark.parametrize(("entries_max", "kept"), [(0, ""), (1, "c"), (2, "ac"), (3, "abc")])
 def test_the_cache_is_bounded_and_what_was_used_last_stays(entries_max: int, kept: str) -> None:
-    responses = Responses(entries_max=entries_max, parked_max=10)
+    responses = Responses(entries_max=entries_max, size_max=100, parked_max=10)
     for name in "ab":
         responses.admit(name.encode(), request(), 0)
         responses.finish(name.encode(), done(), keep=True)
@@ -71,8 +71,36 @@ def test_the_cache_is_bounded_and_what_was_used_last_stays(entries_max: int, kep
     assert "".join(name for name in "abc" if responses.admit(name.encode(), request(), 0)[1] is not None) == kept
 
 
+# S9
+@pytest.mark.parametrize(
+    ("sizes", "kept"), [([100], "a"), ([101], ""), ([60, 40], "ab"), ([60, 41], "b"), ([9, 101], "a")]
+)
+def test_the_cache_is_bounded_in_bytes_too(sizes: "list[int]", kept: str) -> None:
+    responses = Responses(entries_max=10, size_max=100, parked_max=10)
+    names = "abc"[: len(sizes)]
+    for name, size in zip(names, sizes, strict=True):
+        responses.admit(name.encode(), request(), 0)
+        responses.finish(name.encode(), Response([b"x", b"y" * (size - 1)], None), keep=True)
+    held = [name for name in names if name.encode() in responses._kept]
+    assert ("".join(held), responses.size) == (kept, sum(sizes["abc".index(name)] for name in held))
+    for name in names:
+        responses.forget(name.encode())
+    assert responses.size == 0
+
+
+def test_a_response_past_its_age_no_longer_counts_towards_the_bytes() -> None:
+    responses = Responses(entries_max=10, size_max=100, parked_max=10)
+    responses.admit(KEY, request(), 0)
+    response = done()
+    response.expires = 5.0
+    responses.finish(KEY, response, keep=True)
+    assert responses.size == 4
+    assert responses.admit(KEY, request(), 6.0) == ("run", None)
+    assert responses.size == 0
+
+
 def test_one_parked_too_many_is_full() -> None:
-    responses = Responses(entries_max=10, parked_max=2)
+    responses = Responses(entries_max=10, size_max=100, parked_max=2)
     verdicts = [responses.admit(KEY, request(), 0)[0] for _ in range(4)]
     assert verdicts == ["run", "parked", "parked", "full"]
     assert len(responses.take_parked(KEY)) == 2
@@ -80,7 +108,7 @@ def test_one_parked_too_many_is_full() -> None:
 
 
 def test_forgetting_while_it_runs_parks_later_requests_for_a_run_of_their_own() -> None:
-    responses = Responses(entries_max=10, parked_max=10)
+    responses = Responses(entries_max=10, size_max=100, parked_max=10)
     before, after, last = request(), request(), request()
     responses.admit(KEY, request(), 0)
     responses.admit(KEY, before, 0)
@@ -97,7 +125,7 @@ def test_forgetting_while_it_runs_parks_later_requests_for_a_run_of_their_own() 
 
 
 def test_a_run_that_made_no_response_is_passed_on_to_who_waited_longest() -> None:
-    responses = Responses(entries_max=10, parked_max=10)
+    responses = Responses(entries_max=10, size_max=100, parked_max=10)
     first, second, third = request(), request(), request()
     for one in (first, second, third):
         responses.admit(KEY, one, 0)
@@ -108,7 +136,7 @@ def test_a_run_that_made_no_response_is_passed_on_to_who_waited_longest() -> Non
 
 
 def test_abandoning_returns_everyone_who_waits() -> None:
-    responses = Responses(entries_max=10, parked_max=10)
+    responses = Responses(entries_max=10, size_max=100, parked_max=10)
     requests = [request() for _ in range(4)]
     responses.admit(KEY, request(), 0)
     responses.admit(OTHER, request(), 0)
@@ -319,6 +347,25 @@ def test_forgetting_a_key_makes_the_next_call_run() -> None:
         served.catalog.invoker.forget(("scan", {"path": "/"}))
         served.scan().result()
         assert len(served.catalog.executions) == 2
+
+
+# S9, S18
+def test_who_may_not_call_is_refused_a_result_that_is_there_for_others() -> None:
+    class Guarded(Catalog):
+        @expose(AllowNames("web1"))
+        def scan(self, path: str, depth: "int | bool | str" = 0) -> Any:
+            return super().scan(path, depth)
+
+    router = FakeRouter()
+    guarded = Guarded(router)
+    with Pool(router, [guarded]):
+        guarded.go.release()
+        calls = [
+            router.submit(Guarded, "scan", {"path": "/"}, source="/1", caller_name=name) for name in ("web1", "web2")
+        ]
+        assert calls[0].result() == "tree"
+        assert isinstance(calls[1].exception(), Refused)
+        assert len(guarded.executions) == 1
 
 
 # S10

@@ -124,7 +124,7 @@ def test_arguments_are_decoded_only_for_callers_who_are_allowed(new_stage: Any) 
 
 def test_arguments_that_are_no_value_refuse_the_call(new_stage: Any) -> None:
     job = FakeJob(Worker.name(), "echo", here="/1")
-    job._payload = b"\0\0\0\1\xc1"
+    job.payload = b"\0\0\0\1\xc1"
     new_stage().router.jobs.pool.submit(job)
     error = job.call.exception()
     assert isinstance(error, Refused)

@@ -13,7 +13,7 @@ def request(name: str, lane: str = "a") -> Request:
 
 
 def names(lanes: Lanes) -> str:
-    return " ".join(str(one.job.name) for one in lanes.pop_all())
+    return " ".join(str(one.job.name) for one in lanes.pop_many(len(lanes)))
 
 
 # S21

@@ -70,11 +70,11 @@ Point = NamedTuple("Point", [("x", int)])
 class Job:
     what, source, deadline, no_reply, cancelled, from_parent, done, size = "s", b"", None, False, False, True, False, 1
     def __init__(self, name, method, **args):
-        self.name, self.method, self.payload = name, method, args
+        self.name, self.method, self.given, self.payload = name, method, args, repr(args).encode()
         self.ended = threading.Event()
     caller = type("Caller", (), {"name": "root", "address": b""})
     def args(self, classes=None):
-        return self.payload
+        return self.given
     def reply(self, value):
         self.answer = value
         self.ended.set()

@@ -84,7 +84,7 @@ def test_requests_that_were_read_come_before_all_that_were_not() -> None:
     queue = ServiceQueue(Limits())
     for name in "abc":
         schedule.offer(queue, request(name))
-    taken = queue.take_arrived()
+    taken = queue.take_arrived(10)
     assert [one.job.name for one in taken] == ["a", "b", "c"]
     schedule.offer(queue, request("d"))
     schedule.give_back(queue, taken[1:])

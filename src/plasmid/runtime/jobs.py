@@ -44,7 +44,7 @@ class Job:
 
     __slots__ = (
         *("source", "id", "what", "name", "method", "deadline", "no_reply", "cancelled", "done"),
-        *("_runtime", "_payload", "_tokens", "__weakref__"),
+        *("_runtime", "payload", "_tokens", "__weakref__"),
     )
 
     def __init__(self, runtime: "Runtime", event: "events.CallArrived", head: "List[Any]") -> None:
@@ -56,7 +56,7 @@ class Job:
         self.no_reply = event.no_reply
         self.cancelled = False
         self.done = False
-        self._payload = event.payload
+        self.payload = event.payload
         self._tokens = []  # type: List[Any]
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ class Job:
     @property
     def size(self) -> int:
         """How many bytes its arguments are."""
-        return len(self._payload)
+        return len(self.payload)
 
     @property
     def from_parent(self) -> bool:
@@ -87,7 +87,7 @@ class Job:
         def find(name: str) -> "Optional[type]":
             return (classes(name) if classes is not None else None) or trusted(name)
 
-        return values.decode(self._payload, find, self._runtime.handle)
+        return values.decode(self.payload, find, self._runtime.handle)
 
     def reply(self, value: "Any") -> None:
         """Answer with a value. One that can't travel becomes that error, UnsendableValue, for the caller."""

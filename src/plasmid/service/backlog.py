@@ -25,9 +25,9 @@ class PoolBacklog:
         self._pool = pool
         self._queue = queue
 
-    def take(self) -> "List[Request]":
-        """Return and remove the requests that have arrived and that nobody has read."""
-        return self._pool.take_arrived(self._queue)
+    def take(self, count_max: int) -> "List[Request]":
+        """Return and remove up to so many of the requests that have arrived and that nobody has read."""
+        return self._pool.take_arrived(self._queue, count_max)
 
     def give_back(self, requests: "List[Request]") -> None:
         """Have requests that were read served next."""

@@ -9,7 +9,8 @@ is this request the one to make it? What happens to a key:
                                                                               apart, for a run after this one
     kept       it gets the response         -                                 absent
 
-A parked request is an object in a list, not a thread.
+A parked request is an object in a list, not a thread. Parking one has to be cheap, as thousands may ask at once: the
+same method with the same bytes as arguments has the same key, so neither is read a second time.
 """
 
 from threading import Lock
@@ -25,18 +26,29 @@ if TYPE_CHECKING:
 
     from plasmid.service.interfaces import Buffer, Message
 
+try:
+    from _blake2 import blake2b  # hashlib would load OpenSSL for it
+except ImportError:
+    from hashlib import blake2b
+
 KEY_SIZE = 32
+# Arguments whose key is remembered, and the bytes that each may be.
+KNOWN_MAX = 256
+KNOWN_SIZE_MAX = 1024
+# How many requests are looked at in one go, before the thread may be wanted elsewhere.
+BATCH_MAX = 64
 
 
 class Response:
     """What came of one execution: the encoded result, or the error, or neither after NO_REPLY. Kept until `expires`."""
 
-    __slots__ = "parts", "error", "expires"
+    __slots__ = "parts", "error", "expires", "size"
 
     def __init__(self, parts: "Optional[List[Buffer]]", error: "Optional[BaseException]") -> None:
         self.parts = parts
         self.error = error
         self.expires = None  # type: Optional[float]
+        self.size = sum(map(len, parts or ()))
 
 
 class Run:
@@ -57,20 +69,25 @@ class Responses:
     PARKED = "parked"  # it gets the response that is being made
     FULL = "full"  # too many wait already
 
-    def __init__(self, entries_max: int, parked_max: int) -> None:
+    def __init__(self, entries_max: int, size_max: int, parked_max: int) -> None:
         self.entries_max = entries_max
+        self.size_max = size_max
         self.parked_max = parked_max
         self.parked = 0
+        self.size = 0  # bytes of the responses that are kept
         self._runs = {}  # type: Dict[bytes, Run]
         # In the order of their last use.
         self._kept = {}  # type: Dict[bytes, Response]
 
     def admit(self, key: bytes, request: Request, now: float) -> "Tuple[str, Optional[Response]]":
         """Return what is to be done with a request, and the response if it is there already."""
-        kept = self._kept.pop(key, None)
-        if kept is not None and (kept.expires is None or now < kept.expires):
-            self._kept[key] = kept
-            return self.PARKED, kept
+        kept = self._kept.get(key)
+        if kept is not None:
+            del self._kept[key]
+            if kept.expires is None or now < kept.expires:
+                self._kept[key] = kept
+                return self.PARKED, kept
+            self.size -= kept.size
         run = self._runs.get(key)
         if run is None:
             self._runs[key] = Run()
@@ -92,10 +109,11 @@ class Responses:
         """End the execution of `key`. Return who gets its response, and the request that has to run next, if any."""
         parked = self.take_parked(key)
         run = self._runs.pop(key)
-        if keep and not run.is_stale and self.entries_max > 0:
+        if keep and not run.is_stale and self.entries_max > 0 and response.size <= self.size_max:
             self._kept[key] = response
-            while len(self._kept) > self.entries_max:
-                del self._kept[next(iter(self._kept))]
+            self.size += response.size
+            while len(self._kept) > self.entries_max or self.size > self.size_max:
+                self._drop(next(iter(self._kept)))
         return parked, self._next_run(key, run.later)
 
     def pass_on(self, key: bytes) -> "Optional[Request]":
@@ -113,10 +131,15 @@ class Responses:
 
     def forget(self, key: bytes) -> None:
         """Have the next request for `key` run anew, after the execution that is under way, if one is."""
-        self._kept.pop(key, None)
+        self._drop(key)
         run = self._runs.get(key)
         if run is not None:
             run.is_stale = True
+
+    def _drop(self, key: bytes) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self.size -= kept.size
 
     def abandon(self) -> "List[Request]":
         """Return and forget everyone who waits."""
@@ -138,6 +161,8 @@ class DeduplicatingInvoker(Invoker):
     max_queued = 16384
     # Results kept; the one not asked for the longest goes first. 0 shares results only while the method runs.
     max_entries = 1000
+    # Bytes of all results kept; a larger one isn't.
+    max_bytes = 16 << 20
     # Seconds that a result is kept; None is as long as there is room.
     max_age_s = None  # type: Optional[float]
     # Whether an error is kept like a result.
@@ -152,7 +177,10 @@ class DeduplicatingInvoker(Invoker):
                 found = "%s is %s, and a %s shares results; it has none to share"
                 raise TypeError(found % (method.title, method.kind, type(self).__name__))
         self._lock = Lock()
-        self._responses = Responses(self.max_entries, self.max_queued)
+        self._responses = Responses(self.max_entries, self.max_bytes, self.max_queued)
+        # What arguments were read already, and their keys. Which key some bytes have never changes.
+        self._known = {}  # type: Dict[Any, bytes]
+        self._makes_own_keys = type(self).key_from_request is not DeduplicatingInvoker.key_from_request
 
     def key_from_request(self, method_name: "Optional[str]", kwargs: "Any", msg: "Message") -> "Any":
         """Return what makes two requests the same: any value that could be sent. Override to leave arguments out."""
@@ -178,6 +206,9 @@ class DeduplicatingInvoker(Invoker):
     def serve(self, request: Request) -> None:
         if request.key is not None or self._admit(request):
             self._execute(request)
+        elif self.backlog is not None:
+            # Where one was parked there are often more.
+            self._put_back([other for other in self.backlog.take(BATCH_MAX) if self._admit(other)])
 
     def _admit(self, request: Request) -> bool:
         """Return True if the request is to run. Else it is answered by now, or parked."""
@@ -190,15 +221,27 @@ class DeduplicatingInvoker(Invoker):
             verdict, response = self._responses.admit(request.key, request, monotonic())
         if response is not None:
             self._give(response, request)
-        elif verdict == Responses.FULL:
+        elif verdict is Responses.FULL:
             self.answer(request, None, overloaded(request.job))
-        return verdict == Responses.RUN
+        return verdict is Responses.RUN
 
     def _read_key(self, request: Request) -> None:
-        self.read(request)
+        """Find the key of a request that may be served. Its arguments are read only if they weren't seen before."""
+        self.permit(request)
         job = request.job
+        same = None  # type: Any
+        if job.size <= KNOWN_SIZE_MAX and not self._makes_own_keys:
+            same = job.method, job.from_parent, bytes(job.payload)
+            request.key = self._known.get(same)
+            if request.key is not None:
+                return
+        self.take_args(request)
         key = self.key_from_request(job.method, request.args, job)
         request.key = digest([self.is_shared or job.from_parent, key])
+        if same is not None:
+            if len(self._known) >= KNOWN_MAX:
+                self._known = {}
+            self._known[same] = request.key
 
     def _execute(self, request: Request) -> None:
         key = request.key
@@ -214,7 +257,7 @@ class DeduplicatingInvoker(Invoker):
         # Those who could be answered first aren't kept waiting by the rest.
         self._broadcast(response, [request] + parked)
         # While the method ran there may have been no thread to look at who else came. They came in time to share.
-        arrived = self.backlog.take() if self.backlog is not None else []
+        arrived = self.backlog.take(self.max_queued) if self.backlog is not None else []
         runners = [other for other in arrived if self._admit(other)]
         keep = response.parts is not None or (response.error is not None and self.cache_errors)
         if self.max_age_s is not None:
@@ -243,6 +286,8 @@ class DeduplicatingInvoker(Invoker):
         return Response(None, error if error is None else answerable(request, error))
 
     def _run(self, request: Request) -> "Any":
+        if request.args is None:
+            self.take_args(request)  # it was parked, and runs in place of another now
         result = self.run(request)
         if request.method is not None and request.method.kind is ASYNC and hasattr(result, "__await__"):
             # This thread waits for it: one for each key, as for other methods.
@@ -280,11 +325,6 @@ def digest(value: "Any") -> bytes:
     Order counts in lists, not in dicts and sets. Of fixed size, so that a key costs the same however large the
     arguments were. Raises UnsendableValue on what couldn't have come in a message.
     """
-    try:
-        from _blake2 import blake2b  # hashlib would load OpenSSL for it
-    except ImportError:
-        from hashlib import blake2b
-
     kind = type(value)
     tag = "%s.%s" % (kind.__module__, kind.__qualname__)
     if isinstance(value, dict):

@@ -44,7 +44,8 @@ class Message(Protocol):
     """One call that has arrived and is answered exactly once: plasmid.runtime.jobs.Job.
 
     source: the verified address of the caller. name, method: what it asked for, as it wrote it; method is None in
-    calls of the older form. deadline: of time.monotonic(), None if it has none. size: bytes of its arguments.
+    calls of the older form. deadline: of time.monotonic(), None if it has none. payload, size: its arguments, not
+    decoded, and how many bytes they are.
     cancelled: nobody waits for the answer any more. from_parent: the caller stands above this context, or is it.
     """
 
@@ -59,6 +60,9 @@ class Message(Protocol):
 
     @property
     def deadline(self) -> "Optional[float]": ...
+
+    @property
+    def payload(self) -> "Buffer": ...
 
     @property
     def size(self) -> int: ...
@@ -115,8 +119,8 @@ class Host(Protocol):
 class Backlog(Protocol):
     """An invoker's way to the requests that wait for it: those that no thread has taken up yet."""
 
-    def take(self) -> "List[Any]":
-        """Return and remove the requests that have arrived and that nobody has read."""
+    def take(self, count_max: int) -> "List[Any]":
+        """Return and remove up to so many of the requests that have arrived and that nobody has read."""
         ...
 
     def give_back(self, requests: "List[Any]") -> None:

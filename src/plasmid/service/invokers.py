@@ -137,6 +137,11 @@ class Invoker:
 
     def read(self, request: Request) -> None:
         """Find the method, ask the policies, decode and check the arguments. Raises CallError if it may not run."""
+        self.permit(request)
+        self.take_args(request)
+
+    def permit(self, request: Request) -> None:
+        """Find the method and ask the policies. Raises CallError if the request may not be served."""
         job = request.job
         service = self.service
         check_is_wanted(job)
@@ -151,11 +156,17 @@ class Invoker:
         limit = service.max_message_size
         if limit and job.size > limit:
             raise method.refused("its arguments are %d bytes; the service takes at most %d" % (job.size, limit))
+        request.method = method
+
+    def take_args(self, request: Request) -> None:
+        """Decode and check the arguments of a request that is permitted. Raises CallError if they don't fit."""
+        job = request.job
+        method = request.method
+        assert method is not None
         args = job.args(method.classes())
         if method.is_stream:
             request.sender = method.take_sender(args, job)
-        method.check(service, args)
-        request.method = method
+        method.check(self.service, args)
         request.args = args
 
     def run(self, request: Request) -> "Any":

@@ -64,9 +64,9 @@ class Lanes:
         self._count -= 1
         return request
 
-    def pop_all(self) -> "List[Request]":
-        """Return and remove all requests, in the order of their turns."""
-        return [self.pop() for _ in range(self._count)]
+    def pop_many(self, count_max: int) -> "List[Request]":
+        """Return and remove up to so many requests, in the order of their turns."""
+        return [self.pop() for _ in range(min(count_max, self._count))]
 
     def squeeze(self, key: bytes) -> "Optional[Request]":
         """Return and remove the newest request of the longest lane, so that one more may wait in lane `key`.

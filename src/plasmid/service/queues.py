@@ -111,16 +111,16 @@ class ServiceQueue:
         else:
             del self.detached[request.lane]
 
-    def take_arrived(self) -> "List[Request]":
-        """Return and forget those that nobody has read."""
-        return self.arrived.pop_all()
+    def take_arrived(self, count_max: int) -> "List[Request]":
+        """Return and forget up to so many of those that nobody has read, in the order of their turns."""
+        return self.arrived.pop_many(count_max)
 
     def take_all(self) -> "List[Request]":
         """Return and forget all calls that wait to be started, and the messages."""
         self.delivery = None
         waiting = list(self.ready)
         self.ready.clear()
-        return waiting + self.take_arrived()
+        return waiting + self.take_arrived(len(self.arrived))
 
 
 class Schedule:

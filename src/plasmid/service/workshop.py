@@ -56,10 +56,10 @@ class Workshop:
 
     # What invokers and selects ask for, by way of backlog.py
 
-    def take_arrived(self, queue: ServiceQueue) -> "List[Request]":
-        """Return and remove the requests in `queue` that nobody has read."""
+    def take_arrived(self, queue: ServiceQueue, count_max: int) -> "List[Request]":
+        """Return and remove up to so many requests in `queue` that nobody has read."""
         with self._lock:
-            return queue.take_arrived()
+            return queue.take_arrived(count_max)
 
     def give_back(self, queue: ServiceQueue, requests: "List[Request]") -> None:
         """Have requests of `queue` that were read served next."""
