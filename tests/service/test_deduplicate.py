@@ -313,6 +313,17 @@ def test_a_result_that_cannot_be_sent_is_an_error_for_every_waiter_and_is_not_ca
 
 
 # S9
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_cached_result_is_not_changed_by_the_buffer_it_was_made_of(size: int) -> None:
+    with Served(1) as served:
+        buffer = served.catalog.result = bytearray(b"x" * size)
+        served.let_go()
+        assert served.scan().result() == b"x" * size
+        buffer[:] = b"y" * size
+        assert served.scan().result() == b"x" * size
+
+
+# S9
 def test_arguments_of_other_types_are_other_keys() -> None:
     with Served(1) as served:
         calls = [served.scan(args={"depth": depth}) for depth in (1, True, "1", 1)]

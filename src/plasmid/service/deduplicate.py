@@ -282,8 +282,12 @@ class DeduplicatingInvoker(Invoker):
             sent = None if request.method is not None and request.method.is_no_reply else result
             parts, error = attempt(encode, sent, "result")
             if error is None:
-                return Response(parts, None)
-        return Response(None, error if error is None else answerable(request, error))
+                # What the method returned may be a buffer that it goes on writing to.
+                return Response([part if type(part) is bytes else bytes(part) for part in parts], None)
+        response = Response(None, error if error is None else answerable(request, error))
+        # Its traceback holds the arguments.
+        response.size = job.size
+        return response
 
     def _run(self, request: Request) -> "Any":
         if request.args is None:
