@@ -64,7 +64,7 @@ class Own(Subject):
         return child.context.call(probe.calls_up, count)  # type: ignore[no-any-return]
 
     def pipeline(self, child: OwnChild, count: int, window: int) -> None:
-        small = child.probe.async_.small
+        small = child.probe.small.start
         calls: deque[Any] = deque()
         for n in range(count):
             if len(calls) == window:

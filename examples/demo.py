@@ -49,7 +49,7 @@ def main() -> int:
         contexts = start(router, hosts)
         if not contexts:
             return 1
-        calls = {context: context.service(Audit, timeout=CALL_TIMEOUT_S).async_.report() for context in contexts}
+        calls = {context: context.service(Audit, timeout=CALL_TIMEOUT_S).report.start() for context in contexts}
         reports: dict[plasmid.Context, Report] = {context: call.result() for context, call in calls.items()}
 
         console.rule("[bold]what they found", align="left")

@@ -370,7 +370,7 @@ def test_a_frame_that_is_garbage_too_large_or_forged_costs_its_sender_the_link( 
     request: pytest.FixtureRequest, router: plasmid.Router, way: str, frame: Frame, found: str
 ) -> None:
     context = connect(request, router, way, "far")
-    waiting = context.service(far.Work).async_.hold()
+    waiting = context.service(far.Work).hold.start()
     assert context.service(far.Work).takes_path("served") == "served"
     begun = time.monotonic()
     with pytest.raises(plasmid.ContextLost) as caught:

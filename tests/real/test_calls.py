@@ -359,7 +359,7 @@ def test_a_routers_timeout_is_for_calls_that_set_none() -> None:  # D6
 @one_way
 def test_a_running_method_sees_that_it_was_cancelled(context: plasmid.Context) -> None:  # D7
     work = context.service(far.Work)
-    call = work.async_.run_until_cancelled()
+    call = work.run_until_cancelled.start()
     assert work.is_running()
     assert call.cancel()
     with pytest.raises(plasmid.Cancelled):
@@ -371,7 +371,7 @@ def test_a_running_method_sees_that_it_was_cancelled(context: plasmid.Context) -
 def test_a_running_method_sees_that_its_deadline_has_passed(context: plasmid.Context) -> None:  # D6
     work = context.service(far.Work)
     assert work.takes_path("it is there") == "it is there"
-    call = context.service(far.Work, timeout=1).async_.run_until_cancelled()
+    call = context.service(far.Work, timeout=1).run_until_cancelled.start()
     assert work.is_running()
     with pytest.raises(plasmid.DeadlineExceeded):
         call.result(TIMEOUT_S)

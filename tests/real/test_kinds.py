@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import plasmid
-from plasmid.service import start
 from tests.real import far_kinds
 from tests.real.conftest import one_way, ways
 from tests.real.far_kinds import Kinds
@@ -39,8 +38,8 @@ def test_every_kind_of_method_works_on_every_python_of_a_far_side(router: plasmi
     assert list(client.count(100)) == list(range(100))
     assert [type(item) for item in client.points()] == [far_kinds.Point]
     assert list(client.count_async(100)) == list(range(100))
-    assert start(client.who).result(TIMEOUT_S) == ["root", "root"]
-    call = start(client.forever)
+    assert client.who.start().result(TIMEOUT_S) == ["root", "root"]
+    call = client.forever.start()
     assert client.wait_begun()
     call.cancel()
     sender = client.open_inbox()

@@ -59,7 +59,7 @@ def test_calls_to_a_killed_context_and_below_it_end_at_once_and_others_go_on(  #
     pid = context.call(os.getpid)
     below_pids = below.call(far.process_ids)
     calls = [context.call_async(far.wait_at_gate), below.call_async(far.wait_at_gate)]
-    calls.append(context.service(far.Work).async_.hold())
+    calls.append(context.service(far.Work).hold.start())
     sideways = other.call_async(far.call_from_here, context, "add", 1)
     os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()

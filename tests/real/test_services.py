@@ -29,7 +29,7 @@ def test_a_service_is_made_once_at_its_parents_first_call_and_keeps_its_state(  
     assert [counter.add(2), counter.add(amount=3), counter.add()] == [2, 5, 6]
     assert counter.made_count() == 1
     assert context.call_service("tests.real.far.Counter", "add", amount=4) == 10
-    assert counter.async_.add(1).result(TIMEOUT_S) == 11
+    assert counter.add.start(1).result(TIMEOUT_S) == 11
 
 
 @ways
@@ -44,8 +44,8 @@ def test_a_service_is_started_and_serves_while_the_main_thread_is_busy(context: 
 @one_way
 def test_no_call_is_lost_or_refused_while_the_childs_pool_and_service_are_made(context: plasmid.Context) -> None:  # S13
     counter = context.service(far.Counter)
-    calls = [counter.async_.add() for _ in range(50)]
-    others = [context.service(far.Work).async_.takes_path(str(n)) for n in range(20)]
+    calls = [counter.add.start() for _ in range(50)]
+    others = [context.service(far.Work).takes_path.start(str(n)) for n in range(20)]
     assert sorted(call.result(TIMEOUT_S) for call in calls) == list(range(1, 51))
     assert [call.result(TIMEOUT_S) for call in others] == [str(n) for n in range(20)]
     assert counter.made_count() == 1
@@ -189,7 +189,7 @@ def test_arguments_that_do_not_fit_are_refused_by_name_and_type(context: plasmid
 @one_way
 def test_an_answer_can_be_held_back_and_given_later_to_everyone_who_waits(context: plasmid.Context) -> None:  # S19
     work = context.service(far.Work)
-    held = [work.async_.hold() for _ in range(3)]
+    held = [work.hold.start() for _ in range(3)]
     released = 0
     while released < 3:
         released += work.release("at last")
@@ -198,7 +198,7 @@ def test_an_answer_can_be_held_back_and_given_later_to_everyone_who_waits(contex
 
 @one_way
 def test_a_request_that_is_dropped_is_an_error_for_its_caller(context: plasmid.Context) -> None:  # S19, D2
-    call = context.service(far.Work).async_.drop()
+    call = context.service(far.Work).drop.start()
     with pytest.raises(plasmid.Cancelled) as caught:
         call.result(TIMEOUT_S)
     assert "dropped the request without an answer" in str(caught.value)
@@ -257,7 +257,7 @@ def test_the_root_calls_its_own_services_by_the_same_way(  # S6
 @one_way
 def test_services_of_one_child_run_side_by_side(context: plasmid.Context) -> None:  # S7
     work = context.service(far.Work)
-    held = work.async_.run_until_cancelled()
+    held = work.run_until_cancelled.start()
     ended = threading.Event()
     held.add_done_callback(lambda call: ended.set())
     assert work.takes_path("meanwhile") == "meanwhile"

@@ -64,10 +64,10 @@ def test_arguments_are_sent_by_name_and_the_result_is_waited_for() -> None:
     assert (classes(f"{__name__}:Size"), classes("os:system")) == (Size, None)
 
 
-def test_the_async_form_returns_the_call_under_way() -> None:
+def test_a_method_that_is_started_returns_the_call_under_way() -> None:
     context = Recorder()
     disk: Any = Proxy(context, Disk)
-    assert disk.async_.free() is context
+    assert disk.free.start() is context
     assert context.sent == [("s", NAME, "free", {})]
 
 
@@ -76,6 +76,11 @@ def test_a_no_reply_method_is_not_waited_for() -> None:
     disk: Any = Proxy(context, Disk)
     assert disk.forget() is None
     assert (context.sent, context.options["no_reply"]) == ([("s", NAME, "forget", {})], True)
+    with pytest.raises(TypeError) as error:
+        disk.forget.start()
+    found = "is @no_reply: nothing comes of it that could be waited for; just call it"
+    assert str(error.value) == f"<Disk.forget on db1 (/1)> {found}"
+    assert len(context.sent) == 1
 
 
 def test_a_timeout_of_the_proxy_counts_from_each_call_and_the_nearer_deadline_holds() -> None:
@@ -101,18 +106,15 @@ def test_a_slip_is_a_type_error_and_nothing_is_sent() -> None:
 @pytest.mark.parametrize("name", ["hidden", "router", "on_shutdown", "__len__", "nothing"])
 def test_what_is_not_exposed_is_no_attribute(name: str) -> None:
     disk: Any = Proxy(Recorder(), Disk)
-    for holder in (disk, disk.async_):
-        with pytest.raises(AttributeError) as error:
-            getattr(holder, name)
-        assert str(error.value) == f"Disk exposes no method {name!r}; it exposes forget, free"
+    with pytest.raises(AttributeError) as error:
+        getattr(disk, name)
+    assert str(error.value) == f"Disk exposes no method {name!r}; it exposes forget, free"
 
 
 def test_it_shows_what_it_is_and_what_it_has() -> None:
     disk: Any = Proxy(Recorder(), Disk)
-    assert [repr(thing) for thing in (disk, disk.async_, disk.free)] == [
-        *("<Disk on db1 (/1)>", "<Disk on db1 (/1)>.async_", "<Disk.free on db1 (/1)>")
-    ]
-    assert dir(disk) == dir(disk.async_) == ["forget", "free"]
+    assert [repr(thing) for thing in (disk, disk.free)] == ["<Disk on db1 (/1)>", "<Disk.free on db1 (/1)>"]
+    assert dir(disk) == ["forget", "free"]
 
 
 @pytest.mark.parametrize("thing", [int, "Disk", None])

@@ -6,14 +6,13 @@ from typing import Any
 
 import plasmid
 from plasmid.core.errors import Cancelled
-from plasmid.service import start
 from plasmid.testing import ANSWER_TIMEOUT_S
 from tests.service.live import Kinds
 
 
 def held(client: Any, kinds: Kinds, count: int = 1) -> Any:
     """Return the calls, and wait until all are held."""
-    calls = [start(client.later) for _ in range(count)]
+    calls = [client.later.start() for _ in range(count)]
     while len(kinds.replies) < count:
         assert client.plain(1) == 1
     return calls

@@ -11,7 +11,7 @@ import plasmid
 from plasmid.core import values
 from plasmid.core.errors import Cancelled, DeadlineExceeded, ProtocolError, ReceiverClosed, Refused, RemoteError
 from plasmid.runtime.ports import TimedOut
-from plasmid.service import DeduplicatingInvoker, Pool, StreamEnded, expose, start, stream
+from plasmid.service import DeduplicatingInvoker, Pool, StreamEnded, expose, stream
 from plasmid.service.methods import STREAM_KEY
 from plasmid.service.queues import ServiceQueue
 from plasmid.testing import ANSWER_TIMEOUT_S
@@ -115,7 +115,7 @@ def test_one_serialized_stream_is_one_call_until_it_ends(router: plasmid.Router,
     client: Any = router.myself().service(Serial, timeout=ANSWER_TIMEOUT_S)
     items = client.count(to=200, size=10_000)
     next(items)
-    waiting = client.async_.plain(3)
+    waiting = client.plain.start(3)
     assert router.myself().service(Kinds).plain(4) == 4
     assert not waiting.done()
     assert len(list(items)) == 199
@@ -135,7 +135,7 @@ def test_async_code_reads_streams_of_both_kinds(client: Any) -> None:
     async def read() -> "list[list[int]]":
         found = []
         for method in (client.count, client.count_async):
-            found.append([item async for item in start(method, 500)])
+            found.append([item async for item in method.start(500)])
         async with client.count_async(10) as items:
             found.append([item async for item in items])
         with pytest.raises(LookupError):

@@ -11,7 +11,7 @@ from typing import Any
 from typing_extensions import assert_type
 
 import plasmid
-from plasmid.service import AllowAny, AllowParents, SerializedInvoker, arg_spec, expose, no_reply, start
+from plasmid.service import AllowAny, AllowParents, SerializedInvoker, arg_spec, expose, no_reply
 from plasmid.service.directory import ServiceInfo
 from plasmid.service.interfaces import Future, ItemStream
 
@@ -49,11 +49,29 @@ class Disk(plasmid.Service):
     async def rows_async(self, count: int) -> AsyncIterator[float]:
         yield float(count)
 
+    @expose(AllowAny())
+    def tagged(self, path: str, **tags: int) -> int:
+        # Here it is the plain method.
+        assert_type(self.free_bytes(path), int)
+        return len(tags)
+
     def hidden(self) -> None:
         """Not exposed; a checker can't know."""
 
     def on_message_received(self, event: Any) -> None:
         self.select.remove(event.source)
+
+
+class Flash(Disk):
+    """Overrides methods, one with an argument more, for which pyright wants to be told."""
+
+    @expose(AllowParents())
+    def free_bytes(self, path: str = "/", *, unit: int = 1) -> int:
+        return super().free_bytes(path, unit=unit)
+
+    @expose(AllowAny())
+    def rows(self, count: int, first: int = 0) -> Iterator[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        yield str(first + count)
 
 
 def use(context: plasmid.Context, router: plasmid.Router) -> None:
@@ -64,20 +82,28 @@ def use(context: plasmid.Context, router: plasmid.Router) -> None:
     assert_type(list(disk.rows(3)), list[str])
     assert_type(context.services(), list[ServiceInfo])
 
-    call = start(disk.free_bytes, "/var", unit=2)
+    call = disk.free_bytes.start("/var", unit=2)
     assert_type(call, Future[int])
+    calls: list[plasmid.Call] = [call, disk.twice_guarded.start("a")]
+    plasmid.Select(calls)
     assert_type(call.result(timeout=1), int)
-    assert_type(start(disk.fetch, "http://a"), Future[bytes])
-    assert_type(start(disk.rows, 3), ItemStream[str])
-    assert_type(start(disk.rows_async, count=3), ItemStream[float])
-    for row in start(disk.rows_async, 3):
+    assert_type(disk.fetch.start("http://a"), Future[bytes])
+    assert_type(disk.rows.start(3), ItemStream[str])
+    assert_type(disk.rows_async.start(count=3), ItemStream[float])
+    for row in disk.rows_async.start(3):
         assert_type(row, float)
+    with disk.rows.start(3) as rows:
+        assert_type(rows, ItemStream[str])
+        assert_type(rows.get(timeout=1), str)
+    assert_type(disk.tagged("/", size=1), int)
+    assert_type(disk.tagged.start("/", size=1).result(), int)
+    assert_type(context.service(Flash).rows.start(2, first=1).get(), str)
 
     plasmid.Pool(router, [Disk(router)], size=2).defer(print, "hello")
 
 
 async def use_async(disk: Disk) -> None:
     assert_type(await disk.fetch("http://a"), bytes)
-    assert_type(await start(disk.free_bytes), int)
+    assert_type(await disk.free_bytes.start(), int)
     assert_type([row async for row in disk.rows_async(2)], list[float])
-    assert_type([row async for row in start(disk.rows, 2)], list[str])
+    assert_type([row async for row in disk.rows.start(2)], list[str])

@@ -8,7 +8,7 @@ lines with such a comment is the error that it says.
 # mypy: ignore-errors
 
 import plasmid
-from plasmid.service import AllowParents, expose, start
+from plasmid.service import AllowParents, expose
 from tests.typing.clients import Disk
 
 
@@ -17,8 +17,10 @@ def mistakes(disk: Disk, context: plasmid.Context, router: plasmid.Router) -> No
     disk.free_byte("/")  # pyright: ignore[reportAttributeAccessIssue]
     disk.free_bytes("/", depth=1)  # pyright: ignore[reportCallIssue]
     disk.rows()  # pyright: ignore[reportCallIssue]
-    start(disk.free_bytes, 5)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    text: str = start(disk.free_bytes).result()  # pyright: ignore[reportAssignmentType]
+    disk.free_bytes.start(5)  # pyright: ignore[reportArgumentType]
+    text: str = disk.free_bytes.start().result()  # pyright: ignore[reportAssignmentType]
+    disk.rows.start("three")  # pyright: ignore[reportArgumentType, reportCallIssue]
+    disk.free_bytes.begin()  # pyright: ignore[reportAttributeAccessIssue]
     for number in disk.rows(3):
         number.bit_length()  # pyright: ignore[reportAttributeAccessIssue]
     expose("parents")  # pyright: ignore[reportArgumentType]

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from plasmid.service.policy import Policy as Policy
     from plasmid.service.pool import Pool as Pool
     from plasmid.service.proxy import Proxy as Proxy
-    from plasmid.service.proxy import start as start
     from plasmid.service.replies import Reply as Reply
     from plasmid.service.service import Service as Service
     from plasmid.service.streams import Stream as Stream
@@ -56,7 +55,6 @@ __all__ = [
     "Stream",
     "StreamEnded",
     "call",
-    "start",
     "stream",
 ]
 
@@ -68,7 +66,7 @@ _HOMES = {
     "invokers": ("Invoker", "SerializedInvoker", "NO_REPLY"),
     "deduplicate": ("DeduplicatingInvoker",),
     "activator": ("Activator",),
-    "proxy": ("Proxy", "start"),
+    "proxy": ("Proxy",),
     "replies": ("Reply",),
     "streams": ("Stream", "StreamEnded", "stream"),
 }

@@ -8,17 +8,25 @@ from typing import (
     TYPE_CHECKING,
     Any,
     AsyncIterator,
+    Awaitable,
     Callable,
+    Concatenate,
     ContextManager,
     Generator,
+    Generic,
     Iterator,
     List,
     Optional,
+    ParamSpec,
     Protocol,
     Sequence,
     TypeVar,
     Union,
+    overload,
 )
+
+from plasmid.runtime.context import Call
+from plasmid.service.streams import Stream
 
 if TYPE_CHECKING:
     from plasmid.service.coroutines import EventLoop
@@ -27,6 +35,9 @@ if TYPE_CHECKING:
 Name = Union[str, int]
 Classes = Callable[[str], Optional[type]]
 Buffer = Union[bytes, bytearray, memoryview]
+P = ParamSpec("P")
+S = TypeVar("S")
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -148,50 +159,81 @@ class Backlog(Protocol):
         """Have a thread take a message of the service's select. Only queues and wakes."""
 
 
-class ItemStream(Protocol[T_co]):
-    """The items of a generator method, as service.start() returns them: plasmid.service.Stream, and what they are."""
+class ItemStream(Stream, Generic[T_co]):
+    """The Stream of a generator method, as ExposedMethod.start() returns it, and what its items are."""
 
-    def get(self, timeout: "Optional[float]" = None) -> T_co:
-        """Return the next item, waiting up to `timeout` seconds for it."""
-        ...
+    if TYPE_CHECKING:
 
-    def close(self) -> None:
-        """Stop the generator on the far side, if it hasn't ended."""
+        def get(self, timeout: "Optional[float]" = None) -> T_co: ...
 
-    def __iter__(self) -> "Iterator[T_co]": ...
+        def __iter__(self) -> "ItemStream[T_co]": ...
 
-    def __next__(self) -> T_co: ...
+        def __next__(self) -> T_co: ...
 
-    def __aiter__(self) -> "AsyncIterator[T_co]": ...
+        def __aiter__(self) -> "ItemStream[T_co]": ...
 
-    async def __anext__(self) -> T_co: ...
+        async def __anext__(self) -> T_co: ...
 
-    def __enter__(self) -> "ItemStream[T_co]": ...
+        def __enter__(self) -> "ItemStream[T_co]": ...
 
-    def __exit__(self, *error: object) -> None: ...
+        async def __aenter__(self) -> "ItemStream[T_co]": ...
 
 
-class Future(Protocol[T_co]):
-    """A call under way, as service.start() returns it: plasmid.Call, and what its result is."""
+class Future(Call, Generic[T_co]):
+    """The Call that ExposedMethod.start() returns, and what its result is."""
 
-    def done(self) -> bool:
-        """Whether the call has ended, in whatever way."""
-        ...
+    if TYPE_CHECKING:
 
-    def result(self, timeout: "Optional[float]" = None) -> T_co:
-        """Return what the method returned, waiting for it up to `timeout` seconds."""
-        ...
+        def result(self, timeout: "Optional[float]" = None) -> T_co: ...
 
-    def exception(self, timeout: "Optional[float]" = None) -> "Optional[BaseException]":
-        """Return what result() would raise, None if it wouldn't."""
-        ...
+        def __await__(self) -> "Generator[Any, None, T_co]": ...
 
-    def cancel(self) -> bool:
-        """End the call with Cancelled and ask the far side to stop. False if it had ended."""
-        ...
 
-    def add_done_callback(self, fn: "Callable[[Any], object]") -> None:
-        """Have fn(call) called when the call has ended."""
-        ...
+class ExposedMethod(Generic[P, T_co]):
+    """An exposed method of a client. Of the service itself it is the plain method, without start()."""
 
-    def __await__(self) -> "Generator[Any, None, T_co]": ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
+        """Return what the method returns; of an async one something to await, of a generator an iterator."""
+        raise NotImplementedError
+
+    @overload
+    def start(  # type: ignore[overload-overlap]  # what is no iterator is left to the last
+        self: "ExposedMethod[P, Iterator[T]]", *args: P.args, **kwargs: P.kwargs
+    ) -> ItemStream[T]: ...
+    @overload
+    def start(  # type: ignore[overload-overlap]
+        self: "ExposedMethod[P, AsyncIterator[T]]", *args: P.args, **kwargs: P.kwargs
+    ) -> ItemStream[T]: ...
+    @overload
+    def start(self: "ExposedMethod[P, Awaitable[T]]", *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
+    @overload
+    def start(self, *args: P.args, **kwargs: P.kwargs) -> Future[T_co]: ...
+    def start(self, *args: Any, **kwargs: Any) -> Any:
+        """Call without waiting: return the call under way, to be waited for or awaited; of a generator its items."""
+
+
+class Exposed(Generic[P, T_co]):
+    """What @expose makes of a method."""
+
+    def __call__(self, service: Any, *args: P.args, **kwargs: P.kwargs) -> T_co:
+        """Call it as a function of the class."""
+        raise NotImplementedError
+
+    @overload
+    def __get__(self, service: None, cls: type) -> "Callable[Concatenate[Any, P], T_co]": ...
+    @overload
+    def __get__(self, service: object, cls: type) -> ExposedMethod[P, T_co]: ...
+    def __get__(self, service: Any, cls: Any) -> Any:
+        """Return the method of an object."""
+
+
+class Expose(Protocol):
+    """What expose(policy) returns: a decorator, which may stand above another one."""
+
+    # The last is for mypy, to which a method with **kwargs doesn't fit the one before.
+    @overload
+    def __call__(self, function: "Exposed[P, T]") -> "Exposed[P, T]": ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, function: "Callable[Concatenate[S, P], T]") -> "Exposed[P, T]": ...
+    @overload
+    def __call__(self, function: "Callable[..., T]") -> "Exposed[..., T]": ...

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple, TypeVar
 
     from plasmid.runtime.receivers import Sender
-    from plasmid.service.interfaces import Classes, Message
+    from plasmid.service.interfaces import Classes, Expose, Message
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,15 +41,17 @@ KINDS = ((0x20, STREAM), (0x80, ASYNC), (0x200, ASYNC_STREAM))
 STREAM_KEY = "->"
 
 
-def expose(policy: Policy) -> "Callable[[F], F]":
+def expose(policy: Policy) -> "Expose":
     """Let the callers that `policy` allows call the method. May be given several times: all must allow.
 
     @expose(AllowParents())
     def free_bytes(self, path: str = "/") -> int:
+
+    The method stays the function that it is. To type checkers it also has the start() that it has on a client.
     """
     checked_policies([policy])
 
-    def mark(function: "F") -> "F":
+    def mark(function: "Any") -> "Any":
         _check_is_function(function, "@expose")
         # A new tuple each time: functools.wraps() makes functions share what they carry.
         setattr(function, POLICIES, (policy,) + getattr(function, POLICIES, ()))
@@ -374,7 +376,7 @@ def _check_may_be_exposed(owner: type, name: str, value: "Any", base: type) -> N
         raise TypeError("%s is a %s; @expose stands on plain methods, as the outermost decorator" % (title, kind))
     if name.startswith("_"):
         raise TypeError("%s can't be exposed: names that begin with _ are private" % title)
-    if name in vars(base) or name == "async_":
+    if name in vars(base):
         raise TypeError("%s can't be exposed: the name has a meaning of its own in every service" % title)
     if not issubclass(owner, base):
         raise TypeError("%s is exposed, but %s is no Service; derive it from Service" % (title, owner.__name__))

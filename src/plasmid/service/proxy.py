@@ -11,32 +11,15 @@ from plasmid.service.methods import PLAIN, Method
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import (
-        Any,
-        AsyncIterator,
-        Awaitable,
-        Callable,
-        Iterator,
-        List,
-        Optional,
-        ParamSpec,
-        Type,
-        TypeVar,
-        overload,
-    )
+    from typing import Any, Dict, List, Optional, Tuple, Type
 
-    from plasmid.service.interfaces import Future, ItemStream
     from plasmid.service.service import Service
-
-    P = ParamSpec("P")
-    T = TypeVar("T")
 
 
 class Proxy:
     """The exposed methods of `service_class`, called on `context`; each call may take `timeout` seconds.
 
-    disk.free_bytes("/") returns the result; start(disk.free_bytes, "/") returns a Call at once, and so does
-    disk.async_.free_bytes("/"), which type checkers don't see through.
+    disk.free_bytes("/") returns the result, disk.free_bytes.start("/") at once the Call.
     """
 
     __slots__ = "_context", "_service_class", "_timeout_s"
@@ -50,20 +33,12 @@ class Proxy:
         self._timeout_s = timeout
 
     def __getattr__(self, name: str) -> "RemoteMethod":
-        return self._method(name, False)
-
-    @property
-    def async_(self) -> "AsyncProxy":
-        """The same methods, each returning a Call that is under way."""
-        return AsyncProxy(self)
-
-    def _method(self, name: str, is_async: bool) -> "RemoteMethod":
         cls = self._service_class
         method = cls.exposed.get(name)
         if method is None:
             known = ", ".join(self.__dir__()) or "nothing"
             raise AttributeError("%s exposes no method %r; it exposes %s" % (cls.__name__, name, known))
-        return RemoteMethod(self, method, is_async)
+        return RemoteMethod(self, method)
 
     def __dir__(self) -> "List[str]":
         return sorted(name for name in self._service_class.exposed if name is not None)
@@ -72,70 +47,29 @@ class Proxy:
         return "<%s on %s>" % (self._service_class.__name__, self._context)
 
 
-if TYPE_CHECKING:
-
-    @overload
-    def start(  # type: ignore[overload-overlap]  # what is no iterator is left to the last
-        method: "Callable[P, Iterator[T]]", *args: "P.args", **kwargs: "P.kwargs"
-    ) -> "ItemStream[T]": ...
-    @overload
-    def start(  # type: ignore[overload-overlap]
-        method: "Callable[P, AsyncIterator[T]]", *args: "P.args", **kwargs: "P.kwargs"
-    ) -> "ItemStream[T]": ...
-    @overload
-    def start(method: "Callable[P, Awaitable[T]]", *args: "P.args", **kwargs: "P.kwargs") -> "Future[T]": ...
-    @overload
-    def start(method: "Callable[P, T]", *args: "P.args", **kwargs: "P.kwargs") -> "Future[T]": ...
-
-
-def start(method: "Any", *args: "Any", **kwargs: "Any") -> "Any":
-    """Call a method of a client without waiting: `start(disk.free_bytes, "/var")` is a Call, typed as the method is.
-
-    It is a future, can be awaited, and stands in a Select. Of a generator it is the stream of its items.
-    """
-    if not isinstance(method, RemoteMethod):
-        raise TypeError("a method of a client is needed, as of context.service(...), not %r" % (method,))
-    started = method.start(*args, **kwargs)
-    if started is None:
-        raise TypeError("%r is @no_reply: nothing comes of it that could be waited for; just call it" % (method,))
-    return started
-
-
-class AsyncProxy:
-    """What `async_` of a Proxy is."""
-
-    __slots__ = ("_proxy",)
-
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
-
-    def __getattr__(self, name: str) -> "RemoteMethod":
-        return self._proxy._method(name, True)
-
-    def __dir__(self) -> "List[str]":
-        return self._proxy.__dir__()
-
-    def __repr__(self) -> str:
-        return "%r.async_" % self._proxy
-
-
 class RemoteMethod:
-    """One method of a Proxy, ready to be called."""
+    """One method of a Proxy, ready to be called. Its type for checkers is interfaces.ExposedMethod."""
 
-    __slots__ = "_proxy", "_method", "_is_async"
+    __slots__ = "_proxy", "_method"
 
-    def __init__(self, proxy: Proxy, method: Method, is_async: bool) -> None:
+    def __init__(self, proxy: Proxy, method: Method) -> None:
         self._proxy = proxy
         self._method = method
-        self._is_async = is_async
 
     def __call__(self, *args: "Any", **kwargs: "Any") -> "Any":
-        started = self.start(*args, **kwargs)
-        if self._is_async or started is None or self._method.kind is not PLAIN:
-            return started
-        return started.result()
+        sent = self._send(args, kwargs)
+        return sent if sent is None or self._method.kind is not PLAIN else sent.result()
 
     def start(self, *args: "Any", **kwargs: "Any") -> "Any":
+        """Call without waiting. Return the Call, a future that can be awaited; of a generator the Stream of its items.
+
+        Raises TypeError for a @no_reply method: nothing comes of it that could be waited for.
+        """
+        if self._method.is_no_reply:
+            raise TypeError("%r is @no_reply: nothing comes of it that could be waited for; just call it" % (self,))
+        return self._send(args, kwargs)
+
+    def _send(self, args: "Tuple[Any, ...]", kwargs: "Dict[str, Any]") -> "Any":
         """Return the Call under way; of a generator its Stream, of a @no_reply method None."""
         proxy = self._proxy
         method = self._method

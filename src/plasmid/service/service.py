@@ -49,9 +49,6 @@ class Service:
     _select = None  # type: Optional[ServiceSelect]
     # What can be called, by name; dispatch() under None. Made anew for each subclass.
     exposed = {}  # type: Dict[Optional[str], Method]
-    if TYPE_CHECKING:
-        # Of clients that router or context.service() returned: the same methods, returning Call objects at once.
-        async_: Any
 
     def __init__(self, router: "Any") -> None:
         self.router = router  # type: Router

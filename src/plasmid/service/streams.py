@@ -107,7 +107,7 @@ class Inflow(Receiver):
 class Stream:
     """The items of a generator method as they come: an iterator, and an asynchronous one.
 
-    Its type for checkers, with that of the items, is interfaces.ItemStream.
+    interfaces.ItemStream is the same to checkers, with the type of the items.
     """
 
     def __init__(self, inflow: Inflow) -> None:
