@@ -178,7 +178,7 @@ class Router(Ways):
         config = {"address": address, "name": connector.name, "root": runtime.name_of(addresses.ROOT)}
         started = connecting.start(connector, values.pack(config), bundle, progress, lambda: self._closed)
         # The far side compiles what it got; what it asks for with its hello can be made ready meanwhile.
-        self.modules.prepare(far_main.AFTER_HELLO)
+        self.modules.expect(address, started.magic, far_main.AFTER_HELLO)
         child = Child(number, Context(runtime, address, connector.name), started)
         with runtime.lock:
             self.children[number] = child

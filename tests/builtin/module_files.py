@@ -25,4 +25,4 @@ class Files:
 
 def sent(reply: "dict[str, Any]") -> "dict[str, str | None]":
     """Return what a reply brings, as {name: source}."""
-    return {name: data and zlib.decompress(data).decode() for name, _, _, data in reply["found"]}
+    return {name: data and zlib.decompress(data).decode() for name, _, _, data, _ in reply["found"]}

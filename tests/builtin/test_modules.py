@@ -1,6 +1,8 @@
 """The module server: who gets what, found without an import. Modules are real files in a temporary folder."""
 
+import importlib.util
 import logging
+import marshal
 import subprocess
 import sys
 import types
@@ -118,13 +120,12 @@ def test_the_standard_library_is_never_sent() -> None:  # U4
     }
 
 
-def test_plasmid_itself_is_always_sent_without_its_prose() -> None:
+def test_plasmid_itself_is_always_sent() -> None:
     reply = ModuleServer().find(["plasmid.builtin.source_finder"], CHILD)
-    name, is_package, path, _ = reply["found"][0]
+    name, is_package, path, _, _ = reply["found"][0]
     assert (name, is_package, path) == ("plasmid.builtin.source_finder", False, "<plasmid>/builtin/source_finder.py")
     source = sent(reply)[name]
     assert source is not None
-    assert '"""' not in source
     assert "def find(name" in source
     assert not [name for name in sent(reply) if name.startswith(("plasmid.core", "plasmid.runtime"))]
 
@@ -133,6 +134,64 @@ def test_what_plasmid_imports_is_not_thereby_permitted() -> None:
     server = ModuleServer()
     server.find(["plasmid.codec"], CHILD)
     assert server.find(["msgpack"], CHILD)["refused"] == {"msgpack": not_allowed("msgpack")}
+
+
+def code_in(reply: "dict[str, Any]") -> "dict[str, object]":
+    """Return the code that a reply brings, run: {name: {what it defines}}."""
+    found: dict[str, object] = {}
+    for name, _, _, _, data in reply["found"]:
+        names: dict[str, object] = {}
+        if data:
+            exec(marshal.loads(zlib.decompress(data[4:])), names)
+            names.pop("__builtins__")
+        found[name] = data and names
+    return found
+
+
+def test_compiled_code_goes_to_interpreters_with_the_same_magic_number_only(files: Files) -> None:  # U4
+    files.write(shop="from_source = 7\nimport tax", tax="rate = 7")
+    server = ModuleServer(allow_modules=["shop"])
+    server.expect(CHILD, importlib.util.MAGIC_NUMBER.hex().encode(), ["plasmid.runtime.life"])
+    server.expect(SIBLING, b"00000d0a", [])
+    found = server.find(["shop"], SIBLING)["found"]
+    assert [(name, code) for name, _, _, _, code in found] == [("shop", b""), ("tax", b"")]
+    reply = server.find(["shop"], CHILD)
+    assert {entry[4][:4] for entry in reply["found"]} == {importlib.util.MAGIC_NUMBER}
+    assert code_in(server.find(["tax"], CHILD)) == {"tax": {"rate": 7}}
+    assert server.sent_to(CHILD)[1] == sum(len(entry[3]) + len(entry[4]) for entry in reply["found"])
+    server.expect(GRANDCHILD, b"\xffno digits", [])
+    assert server.find(["plasmid.router"], GRANDCHILD)["found"][0][4] == b""
+    server.forget(CHILD)
+    assert server.find(["plasmid.router"], CHILD)["found"][0][4] == b"", "another one could get its number"
+
+
+def test_what_is_asked_for_one_further_down_has_the_code_for_the_interpreter_there(files: Files) -> None:  # U4
+    files.write(shop="price = 7")
+    server = ModuleServer(allow_modules=["shop"])
+    mine = importlib.util.MAGIC_NUMBER
+    for magic, code in ((mine, mine), (b"\0\0\r\n", b""), (7, b""), ("", b"")):
+        found = answer(server, {"names": ["shop"], "for": GRANDCHILD, "magic": magic})["found"]
+        assert found[0][4][:4] == code
+    # Of a child of its own it knows the number, whatever that says.
+    server.expect(CHILD, b"00000d0a", [])
+    assert answer(server, {"names": ["shop"], "magic": mine})["found"][0][4] == b""
+
+
+def test_a_relay_hands_on_code_to_those_who_can_use_it(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:  # U4
+    relayed = importer.Importer({})
+    monkeypatch.setattr(importer, "current", relayed)
+    foreign, mine = b"\0\0\r\n", importlib.util.MAGIC_NUMBER
+    source = zlib.compress(b"price = 7")
+    relayed.take(
+        {"found": [["shop", False, "", source, foreign + b"code"]], "missing": [], "refused": {}, "compiled": {}}
+    )
+    relay = ModuleServer(allow_modules=["shop"])
+    relay.expect(CHILD, foreign.hex().encode(), [])
+    relay.expect(SIBLING, mine.hex().encode(), [])
+    relay.expect(GRANDCHILD, b"01000d0a", [])
+    assert relay.find(["shop"], CHILD)["found"] == [["shop", False, "", source, foreign + b"code"]]
+    assert relay.find(["shop"], GRANDCHILD)["found"] == [["shop", False, "", source, b""]]
+    assert code_in(relay.find(["shop"], SIBLING)) == {"shop": {"price": 7}}
 
 
 def test_a_source_that_changed_on_disk_is_sent_as_it_is_now(files: Files) -> None:
@@ -308,7 +367,7 @@ def test_a_relay_asks_its_parent_for_what_it_may_not_decide(files: Files) -> Non
     reply = answer(relay, args, GRANDCHILD)
     assert list(sent(reply)) == ["shop", "tax"]
     assert (reply["missing"], reply["refused"]) == ([], {"json": STDLIB, "plan": not_allowed("plan")})
-    assert upper.asked == [("plasmid.modules", "find", {"names": ["tax", "plan"], "for": GRANDCHILD})]
+    assert upper.asked == [("plasmid.modules", "find", {"names": ["tax", "plan"], "for": GRANDCHILD, "magic": b""})]
     assert list(sent(answer(relay, {"names": ["tax"]}, GRANDCHILD))) == ["tax"]
     assert len(upper.asked) == 1, "what the parent has permitted and sent is answered by the relay"
 
@@ -316,16 +375,17 @@ def test_a_relay_asks_its_parent_for_what_it_may_not_decide(files: Files) -> Non
 def test_a_relay_hands_on_what_it_was_sent_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:  # U4
     relayed = importer.Importer({"shop": (True, "<plasmid>/shop/__init__.py", "from . import till")})
     till = zlib.compress(b"open = 1")
-    entry = ["shop.till", False, "/<sent>/near/shop/till.py", till]
-    main = ["__main__", "tool", "/<sent>/near/tool/__main__.py", zlib.compress(b"from . import parts")]
-    relayed.take({"found": [entry, main, ["firm", True, "", None]], "missing": [], "refused": {}, "compiled": {}})
+    entry = ["shop.till", False, "/<sent>/near/shop/till.py", till, b""]
+    main = ["__main__", "tool", "/<sent>/near/tool/__main__.py", zlib.compress(b"from . import parts"), b""]
+    firm = ["firm", True, "", None, b""]
+    relayed.take({"found": [entry, main, firm], "missing": [], "refused": {}, "compiled": {}})
     monkeypatch.setattr(importer, "current", relayed)
     relay = ModuleServer(allow_modules=["shop", "__main__", "firm"])
     assert relay.find(["shop"], GRANDCHILD)["found"] == [
-        ["shop", True, "<plasmid>/shop/__init__.py", zlib.compress(b"from . import till")],
+        ["shop", True, "<plasmid>/shop/__init__.py", zlib.compress(b"from . import till"), b""],
         entry,
     ]
-    assert relay.find(["__main__", "firm"], GRANDCHILD)["found"] == [main, ["firm", True, "", None]]
+    assert relay.find(["__main__", "firm"], GRANDCHILD)["found"] == [main, firm]
     relayed.modules.clear()
     assert relay.find(["__main__"], SIBLING)["missing"] == [], "packed once"
     assert ModuleServer(["__main__"]).find(["__main__"], SIBLING)["missing"] == ["__main__"], "its own is none"
@@ -368,7 +428,7 @@ def work():
 server = ModuleServer()
 server.permit(b"\\0\\0\\0\\1", "__main__")
 if __name__ == "__main__":
-    name, package, path, data = server.find(["__main__"], b"\\0\\0\\0\\1")["found"][0]
+    name, package, path, data, code = server.find(["__main__"], b"\\0\\0\\0\\1")["found"][0]
     print(package, path)
     print(zlib.decompress(data).decode())
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from plasmid.builtin.modules import ModuleServer
-from plasmid.builtin.source_finder import SOURCE_SIZE_MAX, find, imports_of
+from plasmid.builtin.source_finder import SOURCE_SIZE_MAX, find
 from plasmid.core.address import parse
 from tests.builtin.module_files import Files, sent
 
@@ -87,39 +87,3 @@ def test_a_lazy_module_in_memory_is_not_loaded_by_being_asked_for(files: Files) 
 
 def test_names_in_memory_under_an_alias_are_found_by_their_name_only() -> None:
     assert find("os.path") is None
-
-
-def test_imports_are_told_apart_by_when_they_happen() -> None:
-    source = """
-import a, b.c as d
-from e import f, g
-from . import h
-from .i import j
-from ..k import *
-from .... import beyond
-if TYPE_CHECKING:
-    import later_a
-try:
-    import l
-except ImportError:
-    import m
-else:
-    import n
-finally:
-    import o
-class C:
-    import p
-    def method(self):
-        import later_b
-def function():
-    from later_c import x
-with a: import q
-"""
-    at_import, later = imports_of(source, "top.mid.here", False)
-    assert at_import == [
-        *("a", "b.c", "e", "e.f", "e.g", "top.mid", "top.mid.h", "top.mid.i", "top.mid.i.j", "top.k"),
-        *("l", "n", "o", "m", "p", "q"),
-    ]
-    assert later == ["later_a", "later_b", "later_c", "later_c.x"]
-    assert imports_of("from . import x", "top", True) == (["top", "top.x"], [])
-    assert imports_of("not python", "top", True) == ([], [])

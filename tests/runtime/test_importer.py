@@ -16,7 +16,7 @@ parent, asked, refused, compiled = {}, [], {}, {}
 
 def has(name, source, package=False, path=None):
     path = path or "/<sent>/near/" + name.replace(".", "/") + ("/__init__.py" if package is True else ".py")
-    parent[name] = [name, package, path, None if source is None else zlib.compress(source.encode())]
+    parent[name] = [name, package, path, None if source is None else zlib.compress(source.encode()), b""]
 
 pushed = []
 
@@ -113,11 +113,30 @@ print(asked, shop.goods.price, it.pushed)
     assert ok(far(version, script)) == "['shop'] 7 0\n"
 
 
+def test_code_of_this_interpreters_own_is_run_and_any_other_is_not(version: str) -> None:  # U4
+    script = """
+import marshal
+from importlib.util import MAGIC_NUMBER
+def code(magic, source, path):
+    return magic + zlib.compress(marshal.dumps(compile(source, path, "exec")))
+has("shop", "price = 7\\ndef fail(): 1 / 0")
+has("other", "price = 7")
+parent["shop"][4] = code(MAGIC_NUMBER, "price = 8\\ndef fail(): 1 / 0", "/<sent>/near/shop.py")
+parent["other"][4] = code(b"\\0\\0\\r\\n", "price = 8", "")
+lacks = connect(ask)
+import shop, other, inspect
+print(shop.price, other.price, inspect.getsource(shop.fail).strip(), it.modules["shop"].code[:4] == MAGIC_NUMBER)
+"""
+    assert ok(far(version, script)) == "8 7 def fail(): 1 / 0 True\n"
+    optimized = ok(far(version, script, "-S", "-O"))
+    assert optimized == "7 7 def fail(): 1 / 0 True\n", "asserts are left out there, so its own compiler has to do it"
+
+
 def test_what_is_pushed_ahead_and_not_imported_has_a_limit() -> None:
     script = """
 importer.PUSHED_SIZE_MAX = 1000
 has("shop", "", package=True)
-pushed.extend(["shop.m%d" % number, False, "", b"x" * 300] for number in range(9))
+pushed.extend(["shop.m%d" % number, False, "", b"x" * 300, b""] for number in range(9))
 lacks = connect(ask)
 import shop
 print(sorted(name for name in it.modules if name.startswith("shop")), it.pushed)
@@ -128,7 +147,7 @@ print(sorted(name for name in it.modules if name.startswith("shop")), it.pushed)
 def test_what_this_machine_has_is_never_hidden_by_what_was_pushed() -> None:
     script = """
 has("shop", "", package=True)
-pushed.append(["colorsys", False, "", zlib.compress(b"raise SystemError")])
+pushed.append(["colorsys", False, "", zlib.compress(b"raise SystemError"), b""])
 lacks = connect(ask)
 import shop, colorsys
 print(colorsys.__name__, asked)

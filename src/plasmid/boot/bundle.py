@@ -19,7 +19,7 @@ import zlib
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ast
-    from typing import Any, Iterable, List, Tuple
+    from typing import Any, Iterable, List, Tuple, Union
 
 # Runs on the far side in the first stage's globals: c (configuration), b (bundle), s (b decompressed), n (read a u32).
 # It makes {name: (is_package, path, source)}, starts the importer by hand (nothing can be imported before it is
@@ -64,6 +64,7 @@ _STRING_OR_COMMENT = re.compile(
 _SPACE = re.compile(rb" +(?=\n)|(?<=\n)( +)")  # at the end of a line, or at its start
 _NEEDLESS = re.compile(rb"(?<=[^\w\s]) +(?=\S|$)|(?:(?<=\S)|^) +(?=[^\w\s])")  # beside an operator or a bracket
 _ONLY_AST = 0x400  # ast.PyCF_ONLY_AST, without the import of ast (6 ms)
+_TRIES = 100
 
 _lock = _thread.allocate_lock()
 _packed = b""
@@ -109,6 +110,20 @@ def pack_bundle(sources: "Iterable[Tuple[str, bool, bytes]]") -> bytes:
     return zlib.compress(b"".join(head + texts), 9)
 
 
+def syntax_tree(source: "Union[bytes, str]") -> "Any":
+    """Return the source's tree, an ast.Module, as ast.parse() does. Any thread.
+
+    On Python 3.11 one thread that makes a tree can spoil that of another, which fails with a SystemError: there is one
+    count of the depth for all. It is tried again then; it takes a collection of garbage at the wrong moment.
+    """
+    for _ in range(_TRIES):
+        try:
+            return compile(source, "<strip>", "exec", _ONLY_AST)
+        except SystemError:
+            pass
+    return compile(source, "<strip>", "exec", _ONLY_AST)
+
+
 def strip(source: bytes, keep_annotations: bool = True) -> bytes:
     """Return the source without docstrings, comments and `if TYPE_CHECKING:` blocks, every statement on its line.
 
@@ -119,8 +134,7 @@ def strip(source: bytes, keep_annotations: bool = True) -> bytes:
     if sys.version_info < (3, 8):
         return source
     edits = _Edits(source, keep_annotations)
-    module: "Any" = compile(source, "<strip>", "exec", _ONLY_AST)
-    edits.visit_body(module.body, is_module=True)
+    edits.visit_body(syntax_tree(source).body, is_module=True)
     source = edits.apply()
 
     pieces = []

@@ -12,6 +12,7 @@ numbers: what is cut becomes `pass` and empty lines.
 import ast
 import sys
 
+from plasmid.boot.bundle import syntax_tree
 from plasmid.builtin.source_finder import Found, dict_of, source_of
 
 TYPE_CHECKING = False
@@ -42,7 +43,7 @@ def find_main() -> "Tuple[Optional[Found], str]":
 def cut(text: str) -> str:
     """Return the source of a script without its main part, every remaining statement on its own line."""
     try:
-        body = ast.parse(text).body
+        body: "List[ast.stmt]" = syntax_tree(text).body
     except (SyntaxError, ValueError, RecursionError):
         return text  # it can't be running here; the far side will say what is wrong with it
     source = _Source(text)

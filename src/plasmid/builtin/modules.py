@@ -2,9 +2,10 @@
 
 A child asks with `find`, names=[...], for=address (itself, or a context below it that it asks for). The answer:
 
-    found     [[name, is_package, path, source], ...]: what was asked for, then what that will want next.
-              source is zlib-compressed UTF-8, None for a namespace package. For `__main__`, is_package is the
-              package that its relative imports start from, or "".
+    found     [[name, is_package, path, source, code], ...]: what was asked for, then what that will want next.
+              source is zlib-compressed UTF-8, None for a namespace package. code is empty, or, where the asking
+              interpreter has this one's magic number, that number and the compressed code (see bytecode.py). For
+              `__main__`, is_package is the package that its relative imports start from, or "".
     missing   [name, ...]
     refused   {name: why}
     compiled  {name: the distribution that would provide it}
@@ -15,7 +16,8 @@ import statements. Never the standard library, never what `deny_modules=` names,
 Nothing is imported here because somebody asked.
 
 A relay, a context that has children without being the root, answers from what it has itself, and asks its own parent
-for the rest, which decides by the same rules for the context that wants it.
+for the rest, which decides by the same rules for the context that wants it; magic= of that request is the number of
+its interpreter.
 """
 
 import os
@@ -24,14 +26,16 @@ import threading
 import zlib
 from collections import deque
 
+from plasmid.builtin import bytecode
 from plasmid.builtin.main_module import find_main
-from plasmid.builtin.source_finder import Found, Unreadable, find, imports_of, is_name, stdlib_names
+from plasmid.builtin.source_finder import Found, Unreadable, find, is_name, stdlib_names
 from plasmid.core.address import STEP_SIZE, text
 from plasmid.core.errors import PlasmidError, Refused
 from plasmid.runtime import importer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import CodeType
     from typing import Any, Deque, Dict, Iterable, List, Optional, Set, Tuple
 
     from plasmid.runtime.context import Call, Context
@@ -43,7 +47,7 @@ NAMES_COUNT_MAX = 256
 # What is sent ahead in one answer. A package of 100 modules then takes one round trip or two, and a wrong guess
 # costs a slow link no more than about a second.
 PUSH_COUNT_MAX = 200
-PUSH_SIZE_MAX = 1 << 20
+PUSH_SIZE_MAX = 2 << 20
 
 # Stands before the near path of a sent module, so that it names no file of the far machine: a folder that only the
 # far machine's root could make.
@@ -58,17 +62,36 @@ _DENIED = "deny_modules= of the Router names it"
 
 
 class Entry:
-    """One module as it is sent, with what it imports; good while the file's stamp is the same."""
+    """One module as it is sent, with what it imports; good while the file's stamp is the same.
 
-    __slots__ = ("wire", "at_import", "later", "path", "stamp", "distribution")
+    code: what the source makes, or what the parent sent of that; None if there is none.
+    """
 
-    def __init__(self, wire: "List[Any]", at_import: "List[str]", later: "List[str]", path: str = "") -> None:
+    __slots__ = ("wire", "at_import", "later", "path", "stamp", "distribution", "_code", "_packed")
+
+    def __init__(
+        self, wire: "List[Any]", code: "Optional[CodeType]" = None, name: str = "", path: str = "", packed: bytes = b""
+    ) -> None:
         self.wire = wire
-        self.at_import = at_import
-        self.later = later
+        self.at_import: "List[str]" = []
+        self.later: "List[str]" = []
+        if code is not None:
+            self.at_import, self.later = bytecode.imports_of(code, name or wire[0], wire[1] is True)
         self.path = path
         self.stamp = stamp_of(path)
         self.distribution: "Optional[str]" = None  # of a compiled module, which isn't sent
+        self._code = code
+        self._packed = packed
+
+    def size_for(self, magic: bytes) -> int:
+        return len(self.wire[3] or b"") + len(self.code_for(magic))
+
+    def code_for(self, magic: bytes) -> bytes:
+        """Return the packed code for interpreters with that magic number, empty if there is none."""
+        if self._code is not None and magic == bytecode.MAGIC and self._packed[:4] != magic:
+            self._packed = bytecode.packed(self._code)
+            self._code = None
+        return self._packed if self._packed[:4] == magic else b""
 
 
 class Grant:
@@ -124,7 +147,8 @@ class ModuleServer:
             self._everyone.add(name)
         self._lock = threading.Lock()
         self._grants: "Dict[bytes, Grant]" = {}
-        self._sent: "Dict[bytes, Set[str]]" = {}
+        self._sent: "Dict[bytes, Dict[str, int]]" = {}
+        self._magics: "Dict[bytes, bytes]" = {}
         self._entries: "Dict[str, Entry]" = {}
         self._stdlib: "frozenset[str]" = frozenset()
 
@@ -141,40 +165,55 @@ class ModuleServer:
             grant.add(module_name.partition(".")[0])
             grant.asked[module_name] = None
 
+    def expect(self, address: bytes, magic_digits: bytes, names: "Iterable[str]") -> None:
+        """Get ready for a new child: pack what it will ask for first. magic_digits: in hex, as its mark said it."""
+        try:
+            magic = bytes.fromhex(magic_digits.decode("ascii"))
+        except ValueError:  # somebody's, who won't be sent code
+            magic = b""
+        with self._lock:
+            self._magics[address] = magic
+            for name in names:
+                entry = self._entry(name)
+                if entry is not None:
+                    entry.code_for(magic)
+
     def forget(self, address: bytes) -> None:
         """Drop what is known of a context that is gone, and of all below it."""
         with self._lock:
-            for table in (self._grants, self._sent):
+            tables: "Tuple[Dict[bytes, Any], ...]" = (self._grants, self._sent, self._magics)
+            for table in tables:
                 for known in [known for known in table if known.startswith(address)]:
                     table.pop(known)
 
     def sent_to(self, address: bytes) -> "Tuple[int, int]":
         """Return how many modules went to the context at `address` and those below it, and how many bytes that was."""
         with self._lock:
-            names = [name for known, sent in self._sent.items() if known.startswith(address) for name in sent]
-            entries = [self._entries[name] for name in names if name in self._entries]
-            return len(names), sum(len(entry.wire[3] or b"") for entry in entries)
+            sizes = [size for known, sent in self._sent.items() if known.startswith(address) for size in sent.values()]
+            return len(sizes), sum(sizes)
 
     def handle(self, job: "Job") -> None:
         """Answer a call of `plasmid.modules`."""
         try:
-            names, address = _request(job)
+            names, address, magic = _request(job)
         except PlasmidError as error:
             job.fail(error.with_traceback(None))  # our own word, not an error of a method's
             return
-        reply, unknown = self._find(names, address)
+        magic = self._magics.get(address, magic)
+        reply, unknown = self._find(names, address, magic)
         if self._parent is None or not unknown:
             job.reply(reply)
             return
         # Not waited for: this thread has other work, and the answer may take as long as the links above.
-        call = self._parent.call_service_async("plasmid.modules", "find", names=unknown, **{"for": address})
+        asked = {"names": unknown, "for": address, "magic": magic}
+        call = self._parent.call_service_async("plasmid.modules", "find", **asked)
         call.add_done_callback(lambda call: self._relay(job, address, reply, unknown, call))
 
     def find(self, names: "Iterable[str]", for_address: bytes) -> "Reply":
         """Return the answer that the context at `for_address` gets for these names, from what is here."""
-        return self._find(names, for_address)[0]
+        return self._find(names, for_address, self._magics.get(for_address, b""))[0]
 
-    def _find(self, names: "Iterable[str]", address: bytes) -> "Tuple[Reply, List[str]]":
+    def _find(self, names: "Iterable[str]", address: bytes, magic: bytes) -> "Tuple[Reply, List[str]]":
         """Return the answer, and the names that the parent may know more about."""
         reply: "Reply" = {"found": [], "missing": [], "refused": {}, "compiled": {}}
         unknown: "List[str]" = []
@@ -199,9 +238,9 @@ class ModuleServer:
                 elif entry.distribution is not None:
                     reply["compiled"][name] = entry.distribution or name.partition(".")[0]
                 else:
-                    self._send(entry, address, reply)
+                    self._send(entry, address, magic, reply)
                     entries.append(entry)
-            self._push_related(entries, address, reply)
+            self._push_related(entries, address, magic, reply)
         self._audit(reply, address)
         return reply, unknown
 
@@ -227,18 +266,18 @@ class ModuleServer:
                 return True
         return False
 
-    def _send(self, entry: Entry, address: bytes, reply: "Reply") -> None:
+    def _send(self, entry: Entry, address: bytes, magic: bytes, reply: "Reply") -> None:
         name = entry.wire[0]
-        reply["found"].append(entry.wire)
-        self._sent.setdefault(address, set()).add(name)
+        reply["found"].append([*entry.wire, entry.code_for(magic)])
+        self._sent.setdefault(address, {})[name] = entry.size_for(magic)
         if name.partition(".")[0] != "plasmid":  # what Plasmid itself would like to use isn't the program's
             grant = self._grants.setdefault(address, Grant())
             for wanted in entry.at_import + entry.later:
                 grant.add(wanted.partition(".")[0])
 
-    def _push_related(self, entries: "List[Entry]", address: bytes, reply: "Reply") -> None:
+    def _push_related(self, entries: "List[Entry]", address: bytes, magic: bytes, reply: "Reply") -> None:
         """Add to the answer what the modules in it will import, nearest first, as far as it wasn't sent before."""
-        sent = self._sent.get(address, set())
+        sent = self._sent.get(address, {})
         own = {entry.wire[0].partition(".")[0] for entry in entries}
         near: "Deque[str]" = deque()
         far: "Deque[str]" = deque()
@@ -263,10 +302,10 @@ class ModuleServer:
                 if entry_ahead is None:
                     break  # nor is there anything in it
                 count += 1
-                size += len(entry_ahead.wire[3] or b"")
+                size += entry_ahead.size_for(magic)
                 if count > PUSH_COUNT_MAX or size > PUSH_SIZE_MAX:
                     return
-                self._send(entry_ahead, address, reply)
+                self._send(entry_ahead, address, magic, reply)
                 follow(entry_ahead.at_import)
 
     def _entry_to_push(self, name: str, address: bytes) -> "Optional[Entry]":
@@ -279,12 +318,6 @@ class ModuleServer:
         except Unreadable:
             return None
         return entry if entry is not None and entry.distribution is None else None
-
-    def prepare(self, names: "Iterable[str]") -> None:
-        """Pack modules that will be asked for in a moment, while there is nothing else to wait for."""
-        with self._lock:
-            for name in names:
-                self._entry(name)
 
     def _entry(self, name: str) -> "Optional[Entry]":
         entry = self._entries.get(name)
@@ -322,7 +355,7 @@ class ModuleServer:
         if log is None or not log.isEnabledFor(10):  # logging.DEBUG
             return
         where = text(address)
-        for name, _, path, data in reply["found"]:
+        for name, _, path, data, _ in reply["found"]:
             log.debug("sent %s to %s: %d bytes of %s", ascii(name), where, len(data or b""), ascii(path))
         for name in reply["missing"]:
             log.debug("%s has no module %s for %s", "this machine", ascii(name), where)
@@ -332,8 +365,8 @@ class ModuleServer:
             log.debug("didn't send %s to %s: it is compiled, of %s", ascii(name), where, ascii(distribution))
 
 
-def _request(job: "Job") -> "Tuple[List[str], bytes]":
-    """Return the names asked for and whom they are for; Refused if it's no proper request."""
+def _request(job: "Job") -> "Tuple[List[str], bytes, bytes]":
+    """Return the names asked for, whom they are for, and the magic number there; Refused if it's no proper request."""
     found = ""
     if job.method != "find":
         found = "it has no method %r, only 'find'" % (job.method,)
@@ -348,7 +381,9 @@ def _request(job: "Job") -> "Tuple[List[str], bytes]":
         elif not isinstance(address, bytes) or len(address) % STEP_SIZE or not address.startswith(job.source):
             found = "for= must be the address of the caller, or of a context below it"
         else:
-            return names, address
+            # A lie about the number harms only who told it: code that can't be used.
+            magic = args.get("magic")
+            return names, address, magic if isinstance(magic, bytes) else b""
     raise Refused("plasmid.modules", "", found)
 
 
@@ -360,8 +395,11 @@ def make_entry(name: str) -> "Optional[Entry]":
         # Came from this context's parent, or with its boot.
         data = loader.data.encode() if isinstance(loader.data, str) else loader.data
         packed = zlib.compress(data) if isinstance(loader.data, str) and data is not None else data
-        at_import, later = imports_of(loader.get_source(), name, loader.package is True)
-        return Entry([name, loader.package, loader.path, packed], at_import, later)
+        try:
+            code = None if data is None else loader.get_code()
+        except (SyntaxError, ValueError, RecursionError):  # for another version of Python, perhaps
+            code = None
+        return Entry([name, loader.package, loader.path, packed], code, packed=loader.code)
     if name == "__main__":
         # A relay's own `__main__` is the root's, or the first stage.
         found, package = find_main() if current is None else (None, "")
@@ -370,7 +408,7 @@ def make_entry(name: str) -> "Optional[Entry]":
     if found is None:
         return None
     if found.kind == Found.COMPILED:
-        entry = Entry([name, found.is_package, "", None], [], [], found.path)
+        entry = Entry([name, found.is_package, "", None], path=found.path)
         entry.distribution = found.distribution
         return entry
     return _pack(name, found, found.is_package)
@@ -378,15 +416,12 @@ def make_entry(name: str) -> "Optional[Entry]":
 
 def _pack(name: str, found: Found, package: object) -> Entry:
     if found.kind == Found.NAMESPACE:
-        return Entry([name, True, "", None], [], [])
+        return Entry([name, True, "", None])
     source = found.text.encode("utf-8", "surrogatepass")
     path = SENT + os.path.abspath(found.path)
     if name.partition(".")[0] == "plasmid":
-        from plasmid.boot.bundle import strip
-
-        source = strip(source)
         path = "<plasmid>/%s%s.py" % (name.partition(".")[2].replace(".", "/"), "/__init__" if package else "")
     # `pkg.__main__` imports relative to pkg, and so does the `__main__` that it is run as.
     inside = "%s.__main__" % package if name == "__main__" and package else name
-    at_import, later = imports_of(found.text, inside, package is True)
-    return Entry([name, package, path, zlib.compress(source, 6)], at_import, later, found.path)
+    code = bytecode.compiled(found.text, path, found.file)
+    return Entry([name, package, path, zlib.compress(source, 6)], code, inside, found.path)

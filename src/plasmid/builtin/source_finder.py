@@ -1,4 +1,4 @@
-"""Find a module's source, and what it imports, without importing anything.
+"""Find a module's source without importing anything.
 
 `importlib.util.find_spec("a.b")` imports `a`, and that is code run because of a name that a child sent. So the
 path is walked here by hand, from the top-level name down, as the import system would: first what is in
@@ -6,7 +6,6 @@ path is walked here by hand, from the top-level name down, as the import system 
 business; here is only what a name stands for.
 """
 
-import ast
 import importlib.machinery
 import importlib.util
 import os
@@ -17,7 +16,7 @@ from types import ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, List, Optional, Tuple
+    from typing import Any, Dict, Iterable, List, Optional
 
 # importlib.util.decode_source imports it when first used; better now than in answer to a child.
 _TOKENIZE = tokenize
@@ -31,15 +30,19 @@ _MOVED_STDLIB = "asynchat asyncore binhex distutils formatter imp lib2to3 parser
 
 
 class Found:
-    """What a name stands for. `text` is the source if `kind` is SOURCE, `path` where it was found."""
+    """What a name stands for. `text` is the source if `kind` is SOURCE, `path` where it was found.
+
+    file: `path`, if the source is what stands in that file; "" if a loader, or we, made it.
+    """
 
     SOURCE = "source"
     NAMESPACE = "namespace"  # a package without a file of its own
     COMPILED = "compiled"  # an extension module, or bytecode without source; `distribution` is what installs it
 
-    __slots__ = ("kind", "path", "is_package", "text", "distribution")
+    __slots__ = ("kind", "path", "is_package", "text", "distribution", "file")
 
     def __init__(self, kind: str, path: str = "", is_package: bool = False, text: str = "", distribution: str = ""):
+        self.file = ""
         self.kind = kind
         self.path = path
         self.is_package = is_package
@@ -151,7 +154,11 @@ def _found(name: str, spec: "importlib.machinery.ModuleSpec") -> "Optional[Found
     if origin.endswith((*importlib.machinery.EXTENSION_SUFFIXES, *importlib.machinery.BYTECODE_SUFFIXES)):
         return Found(Found.COMPILED, origin, is_package, distribution=distribution_of(origin))
     text = source_of(name, loader, origin)
-    return None if text is None else Found(Found.SOURCE, origin, is_package, text)
+    if text is None:
+        return None
+    found = Found(Found.SOURCE, origin, is_package, text)
+    found.file = origin if _is_source_file(origin) else ""
+    return found
 
 
 def source_of(name: str, loader: "Any", path: str) -> "Optional[str]":
@@ -170,8 +177,12 @@ def source_of(name: str, loader: "Any", path: str) -> "Optional[str]":
     return text
 
 
+def _is_source_file(path: str) -> bool:
+    return path.endswith(tuple(importlib.machinery.SOURCE_SUFFIXES)) and os.path.isfile(path)
+
+
 def _read_source(name: str, loader: "Any", path: str) -> "Optional[str]":
-    if path.endswith(tuple(importlib.machinery.SOURCE_SUFFIXES)) and os.path.isfile(path):
+    if _is_source_file(path):
         size = os.path.getsize(path)
         if size > SOURCE_SIZE_MAX:
             raise Unreadable(_TOO_LARGE % (size, SOURCE_SIZE_MAX))
@@ -199,52 +210,3 @@ def distribution_of(path: str) -> str:
         if upper in ("site-packages", "dist-packages"):
             break
     return ""
-
-
-def imports_of(text: str, name: str, is_package: bool) -> "Tuple[List[str], List[str]]":
-    """Return the absolute names that a source imports: those it needs when it is imported, and all others.
-
-    `from a import b` gives both a and a.b, which may be a module or not. The first list is in order of execution.
-    """
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):  # for another version of Python, perhaps
-        return [], []
-    package = name if is_package else name.rpartition(".")[0]
-    at_import: "List[str]" = []
-    later: "List[str]" = []
-    # Statements only: an import is never within an expression, and skipping those takes half the time.
-    pending: "List[Tuple[Any, List[str]]]" = [(node, at_import) for node in reversed(tree.body)]
-    while pending:
-        node, names = pending.pop()
-        if isinstance(node, ast.Import):
-            names.extend(alias.name for alias in node.names)
-            continue
-        if isinstance(node, ast.ImportFrom):
-            names.extend(_from_import(node, package))
-            continue
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or _is_for_type_checkers(node):
-            names = later
-        inner = [*getattr(node, "body", ()), *getattr(node, "orelse", ()), *getattr(node, "finalbody", ())]
-        inner.extend(getattr(node, "handlers", ()))
-        inner.extend(getattr(node, "cases", ()))
-        pending.extend((child, names) for child in reversed(inner) if isinstance(child, ast.AST))
-    return at_import, later
-
-
-def _from_import(node: "ast.ImportFrom", package: str) -> "List[str]":
-    base = node.module or ""
-    if node.level:
-        parts = package.split(".")
-        if node.level > len(parts):
-            return []
-        above = ".".join(parts[: len(parts) - node.level + 1])
-        base = above + "." + base if above and base else above or base
-    if not base:
-        return []
-    return [base] + [base + "." + alias.name for alias in node.names if alias.name != "*"]
-
-
-def _is_for_type_checkers(node: "ast.AST") -> bool:
-    test = getattr(node, "test", None)
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))

@@ -5,13 +5,16 @@ Plasmid's own. Its place on `sys.meta_path` is at the front, and it answers for 
 on this machine would be never counts. All other modules that this machine lacks are found by `missing`, which comes
 a moment later, to keep the boot small.
 
-Nothing is written to disk. Modules wait as compressed source until they are imported. Python's lock per module
-makes two threads that want the same name ask once.
+Nothing is written to disk. Modules wait compressed until they are imported: their source and, where this interpreter
+has the sender's magic number, the code that it makes. Python's lock per module makes two threads that want the same
+name ask once.
 """
 
+import marshal
 import sys
 import zlib
 from _frozen_importlib import ModuleSpec  # importlib.machinery would cost 1 ms
+from _frozen_importlib_external import MAGIC_NUMBER  # type: ignore[import-not-found,unused-ignore]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,14 +30,20 @@ PUSHED_SIZE_MAX = 32 << 20
 class Loader:
     """One module in memory: loads it, and shows its source to tracebacks and to `inspect`."""
 
-    __slots__ = ("package", "path", "data", "pushed")
+    __slots__ = ("package", "path", "data", "code", "pushed")
 
     def __init__(
-        self, package: "Union[bool, str]", path: str, data: "Union[str, bytes, None]", pushed: int = 0
+        self,
+        package: "Union[bool, str]",
+        path: str,
+        data: "Union[str, bytes, None]",
+        code: bytes = b"",
+        pushed: int = 0,
     ) -> None:
         self.package = package  # is it a package? For `__main__`: the package that it was started from, or ""
         self.path = path
         self.data = data  # source; compressed if bytes; None: a namespace package
+        self.code = code  # a magic number, and the compressed code for interpreters that have it; or empty
         self.pushed = pushed  # bytes that count as pushed ahead until it's imported
 
     def create_module(self, spec: ModuleSpec) -> None:
@@ -47,6 +56,9 @@ class Loader:
         return zlib.decompress(self.data).decode() if isinstance(self.data, bytes) else self.data or ""
 
     def get_code(self, name: str = "") -> "CodeType":
+        # Only a parent sends it, and whatever that sends is run here anyway.
+        if self.code[:4] == MAGIC_NUMBER and not sys.flags.optimize:
+            return marshal.loads(zlib.decompress(self.code[4:]))  # type: ignore[no-any-return]
         return compile(self.get_source(), self.path, "exec", dont_inherit=True)
 
     def get_filename(self, name: str = "") -> str:
@@ -111,11 +123,11 @@ class Importer:
 
     def take(self, reply: "Dict[str, Any]") -> None:
         """Keep what a reply to "find" brought: modules, and why others aren't sent."""
-        for name, package, path, data in reply["found"]:
-            size = 0 if name in self.asking else len(data or b"")
+        for name, package, path, data, code in reply["found"]:
+            size = 0 if name in self.asking else len(data or b"") + len(code)
             if name not in self.modules and self.pushed + size <= PUSHED_SIZE_MAX:
                 self.pushed += size
-                self.modules[name] = Loader(package, path, data, size)
+                self.modules[name] = Loader(package, path, data, code, size)
         for name, where in reply["compiled"].items():
             reply["refused"][name] = "it is compiled, and only source is sent; install %s on this machine" % where
         self.refused.update(reply["refused"])
