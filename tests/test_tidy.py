@@ -56,6 +56,7 @@ LAYERS = (
         "connect/options.py",
         "connect/ways.py",
         "connect/ssh.py",
+        "connect/many.py",
         "service/__init__.py",
         "service/interfaces.py",
         "service/checks.py",
@@ -90,6 +91,7 @@ LAYERS = (
         "builtin/console.py",
         "builtin/children.py",
         "router.py",
+        "surroundings.py",
         "program.py",
         "codec.py",
         "aio.py",
@@ -108,7 +110,7 @@ UPWARD_ALLOWED: "dict[tuple[str, str], str]" = {}
 # What travels to a far side, where Python may be 3.6.
 FAR_SIDE = (
     *("core/", "runtime/", "boot/", "connect/", "service/", "builtin/"),
-    *("router.py", "program.py", "public.py", "__init__.py"),
+    *("router.py", "surroundings.py", "program.py", "public.py", "__init__.py"),
 )
 
 # Importing these costs nothing measurable, or the core can't do without.

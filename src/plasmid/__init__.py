@@ -9,6 +9,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from plasmid import service as service
+    from plasmid.connect.many import Connected as Connected
     from plasmid.core.errors import CallError as CallError
     from plasmid.core.errors import Cancelled as Cancelled
     from plasmid.core.errors import ConnectError as ConnectError

@@ -9,6 +9,7 @@ from importlib import import_module
 PUBLIC = {
     "plasmid.core.errors": "CallError Cancelled ConnectError ContextLost DeadlineExceeded NotSent Overloaded"
     " PlasmidError ProtocolError ReceiverClosed Refused RemoteError UnsendableValue ValueDecodeError",
+    "plasmid.connect.many": "Connected",
     "plasmid.program": "declare main takes_econtext takes_router timeout",
     "plasmid.router": "Router",
     "plasmid.runtime.context": "Call Context",
@@ -24,8 +25,8 @@ MODULES = {name: module for module, names in PUBLIC.items() for name in names.sp
 HOOKS = {
     "pool": "plasmid.service.child:make_pool",
     "proxy": "plasmid.service.proxy:Proxy",
-    "router": "plasmid.router:surroundings",
-    "shutdown": "plasmid.router:shut_down",
+    "router": "plasmid.surroundings:surroundings",
+    "shutdown": "plasmid.surroundings:shut_down",
     "children": "plasmid.builtin.children:handle",
     "plumbing": "plasmid.runtime.receivers:Plumbing",
     "functions": "plasmid.runtime.functions:serve",

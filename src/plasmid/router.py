@@ -16,29 +16,30 @@ from time import monotonic
 from plasmid.boot.bundle import bundle
 from plasmid.builtin.modules import ModuleServer
 from plasmid.connect import connector as connecting
-from plasmid.connect import travelling_spec
 from plasmid.connect.ways import Ways
 from plasmid.core import address as addresses
 from plasmid.core import values
-from plasmid.core.errors import ContextLost, PlasmidError
+from plasmid.core.errors import PlasmidError
 from plasmid.core.events import LinkEnded, LinkLeft, LinkOpened
 from plasmid.core.switch import PARENT
 from plasmid.runtime import main as far_main
 from plasmid.runtime.context import Context
 from plasmid.runtime.jobs import Helpers, Jobs
 from plasmid.runtime.runtime import Runtime
+from plasmid.surroundings import forget, remember
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
+    from typing import Any, Callable, Dict, Iterable, List, Optional, Union
 
     from plasmid.connect.connector import Connector, Started
 
 # How long close() lets children finish what they are sending before it ends their processes.
 CLOSE_MAX_S = 5.0
 
-# What a start by way of another context may take longer than it takes there: its program goes there first.
-VIA_MARGIN_S = 10.0
+# How many children contexts above may have this one start at a time. Not the threads that everything else shares:
+# a host that doesn't answer holds its thread for as long as a connection may take.
+STARTERS_MAX = 32
 
 # How long an error waits to say how the process ended, and of how many ended ones that is kept.
 EXPLAIN_WAIT_S = 0.25
@@ -59,6 +60,7 @@ class Child:
         self.started = started
         self.steps = started.steps
         self.boot_bytes = started.boot_bytes
+        self.ticket = b""  # by which the context that asked for it can have it ended without knowing its address
         self.info = {}  # type: Dict[str, Any]
         self.opened = threading.Event()  # it has said hello, or its link has ended
         self.gone = threading.Event()  # its process has been reaped and its descriptors are closed
@@ -97,6 +99,7 @@ class Router(Ways):
         self._ended = {}  # type: Dict[bytes, Child]  # the last ones, for the texts of errors
         self._starting = []  # type: List[threading.Event]  # one for each connection being made, set at its end
         self._closed = False
+        self.starters = Helpers(STARTERS_MAX)
         self._is_root = _runtime is None
         if _runtime is None:
             _use_fast_codec()
@@ -110,7 +113,7 @@ class Router(Ways):
             atexit.register(self.close)
         self.runtime = _runtime
         if self._is_root:
-            _surroundings[id(_runtime)] = _runtime, ExternalContext(_runtime, self)
+            remember(_runtime, self)
         _runtime.default_timeout_s = timeout
         parent = None if self._is_root else self.parent
         self.modules = ModuleServer(allow_modules, deny_modules, parent)
@@ -134,49 +137,56 @@ class Router(Ways):
         connector: "Connector",
         via: "Optional[Context]" = None,
         progress: "Optional[Callable[[str, Optional[float]], None]]" = None,
+        given_up: "Optional[Callable[[], str]]" = None,
     ) -> Context:
         """Return a new context that this connector leads to, started from here or from the context `via`.
 
-        progress: called with each step's name when it begins, and with its seconds when it has succeeded.
+        progress: called with each step's name when it begins, and with its seconds when it has succeeded. given_up:
+        asked a few times a second why nobody wants the context any more, "" while somebody does.
         """
         if via is not None and via.address != self.runtime.node.address:
-            return self._start_via(connector, via)
-        return self.start_child(connector, progress).context
+            from plasmid.builtin.children import start_via
 
-    def _start_via(self, connector: "Connector", via: Context) -> Context:
-        spec = travelling_spec(connector)
-        # The connector's own timeout counts over there and says what is wrong; this is for the way there.
-        deadline = monotonic() + connector.connect_timeout + VIA_MARGIN_S
-        call = via.send_call("s", "plasmid.children", "start", {"spec": spec}, deadline=deadline)
-        assert call is not None
-        address = call.result()
-        self.runtime.names[address] = connector.name
-        return Context(self.runtime, address, connector.name)
+            return start_via(self, connector, via, given_up or str)
+        return self.start_child(connector, progress, given_up or str).context
 
     def start_child(
-        self, connector: "Connector", progress: "Optional[Callable[[str, Optional[float]], None]]" = None
+        self,
+        connector: "Connector",
+        progress: "Optional[Callable[[str, Optional[float]], None]]" = None,
+        given_up: "Callable[[], str]" = str,
     ) -> Child:
         """Return a new child of this context, once it has said hello."""
         runtime = self.runtime
         ended = threading.Event()
+
+        def why_not() -> str:
+            return connecting.GIVEN_UP if self._closed else given_up()
+
         with runtime.lock:
             if self._closed:
                 raise PlasmidError("starting %s: the router is closed" % connector.target)
             number = runtime.node.new_child_number()
             self._starting.append(ended)
         try:
-            return self._start_numbered(number, connector, progress)
+            return self._start_numbered(
+                number, connector, progress, lambda: connecting.GIVEN_UP if self._closed else given_up()
+            )
         finally:
             self._starting.remove(ended)
             ended.set()
 
     def _start_numbered(
-        self, number: int, connector: "Connector", progress: "Optional[Callable[[str, Optional[float]], None]]"
+        self,
+        number: int,
+        connector: "Connector",
+        progress: "Optional[Callable[[str, Optional[float]], None]]",
+        given_up: "Callable[[], str]",
     ) -> Child:
         runtime = self.runtime
         address = addresses.child(runtime.node.address, number)
         config = {"address": address, "name": connector.name, "root": runtime.name_of(addresses.ROOT)}
-        started = connecting.start(connector, values.pack(config), bundle, progress, lambda: self._closed)
+        started = connecting.start(connector, values.pack(config), bundle, progress, given_up)
         # The far side compiles what it got; what it asks for with its hello can be made ready meanwhile.
         self.modules.expect(address, started.magic, far_main.AFTER_HELLO)
         child = Child(number, Context(runtime, address, connector.name), started)
@@ -186,13 +196,18 @@ class Router(Ways):
             if self._closed:
                 child.give_up()
         try:
-            self._say_hello(child, progress)
+            self._say_hello(child, progress, given_up)
         except BaseException:
             self._end(child)
             raise
         return child
 
-    def _say_hello(self, child: Child, progress: "Optional[Callable[[str, Optional[float]], None]]") -> None:
+    def _say_hello(
+        self,
+        child: Child,
+        progress: "Optional[Callable[[str, Optional[float]], None]]",
+        given_up: "Callable[[], str]",
+    ) -> None:
         """Give the child's link to the loop and wait for its hello."""
         step = "say hello"
         if progress is not None:
@@ -201,8 +216,12 @@ class Router(Ways):
         started = child.started
         fd = started.take_link()
         self.runtime.loop.attach(child.number, fd, fd, started.leftover)
-        if not child.opened.wait(max(0.0, started.deadline - monotonic())):
-            raise started.failure("it said nothing more within the time for connecting")
+        while not child.opened.wait(max(0.0, min(started.deadline - monotonic(), connecting.LOOK_S))):
+            if monotonic() >= started.deadline:
+                raise started.failure("it said nothing more within the time for connecting")
+            why = given_up()
+            if why:
+                raise started.failure(why)
         if child.lost:
             told = "protocol" in child.lost or child.lost == connecting.GIVEN_UP
             raise started.failure(child.lost if told else "")
@@ -262,6 +281,7 @@ class Router(Ways):
         until = monotonic() + patience_s
         for ended in list(self._starting):
             ended.wait(CLOSE_MAX_S)
+        self.starters.close()
         children = list(self.children.values())
         for child in children:
             self.shut_down(child, wait=False)
@@ -270,7 +290,7 @@ class Router(Ways):
                 self._end(child)
         if self._is_root:
             self.runtime.close("the router was closed")
-            del _surroundings[id(self.runtime)]
+            forget(self.runtime)
             atexit.unregister(self.close)
 
     def _end(self, child: Child) -> None:
@@ -357,78 +377,3 @@ def _log_loss(child: Child) -> None:
     import logging
 
     logging.getLogger("plasmid").warning("%s was lost: %s; %s", child.context, child.lost, child.end)
-
-
-# -- what the runtime finds here by name
-
-
-class ExternalContext:
-    """What surrounds a function that runs on a far side: `econtext` of plasmid.takes_econtext.
-
-    master: the root. parent: the context that started this one. myself: this one. router: to start children from it.
-    """
-
-    def __init__(self, runtime: Runtime, router: "Optional[Router]" = None) -> None:
-        self._runtime = runtime
-        self._router = router
-        self._lock = threading.Lock()
-
-    @property
-    def router(self) -> Router:
-        """The Router of this context."""
-        with self._lock:
-            if self._router is None:
-                self._router = Router(_runtime=self._runtime)
-            return self._router
-
-    @property
-    def econtext(self) -> "ExternalContext":
-        """This object."""
-        return self
-
-    @property
-    def master(self) -> Context:
-        """The root."""
-        return Context(self._runtime, addresses.ROOT)
-
-    @property
-    def parent(self) -> "Optional[Context]":
-        """The context that started this one, None at the root."""
-        above = addresses.parent(self._runtime.node.address)
-        return None if above is None else Context(self._runtime, above)
-
-    @property
-    def myself(self) -> Context:
-        """This context."""
-        return self._runtime.myself
-
-
-_surroundings = {}  # type: Dict[int, Tuple[Runtime, ExternalContext]]
-_surroundings_lock = threading.Lock()
-
-
-def surroundings(runtime: Runtime) -> ExternalContext:
-    """Return the ExternalContext of this runtime, always the same."""
-    with _surroundings_lock:
-        found = _surroundings.get(id(runtime))
-        if found is None:
-            found = _surroundings[id(runtime)] = runtime, ExternalContext(runtime)
-        return found[1]
-
-
-def shut_down(context: Context, wait: bool) -> None:
-    """End a context in order: one of ours directly, another by asking its parent."""
-    runtime = context.runtime
-    above = addresses.parent(context.address)
-    if above is None:
-        raise PlasmidError("the root can't be shut down from here; close its Router")
-    if above != runtime.node.address:
-        number = addresses.number_below(above, context.address)
-        Context(runtime, above).call_service("plasmid.children", "shut_down", number=number, wait=wait)
-        return
-    child = surroundings(runtime).router.child(context)
-    if child is not None:
-        try:
-            surroundings(runtime).router.shut_down(child, wait)
-        except ContextLost:
-            pass

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from plasmid.router import ExternalContext
+    from plasmid.surroundings import ExternalContext
 
 CALL_TIMEOUT_S = 20.0
 NAME = "tests.hostile.sibling.Watched"

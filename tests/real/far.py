@@ -16,9 +16,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from plasmid.router import ExternalContext, Router
+    from plasmid.router import Router
     from plasmid.runtime.jobs import Job  # noqa: F401 - in a comment
     from plasmid.service.interfaces import Message
+    from plasmid.surroundings import ExternalContext
 
 GATE_TIMEOUT_S = 30
 

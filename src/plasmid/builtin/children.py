@@ -1,27 +1,94 @@
 """The service `plasmid.children`: a parent has this context start, or end, children of its own. `via=` is this."""
 
-from plasmid.connect import from_spec
-from plasmid.core.errors import Refused
-from plasmid.router import surroundings
+import os
+from time import monotonic
+
+from plasmid.connect import from_spec, travelling_spec
+from plasmid.connect.connector import LOOK_S
+from plasmid.core.errors import CallError, ConnectError, Refused
+from plasmid.runtime.context import Context
+from plasmid.runtime.ports import guard
+from plasmid.surroundings import surroundings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Callable, Dict
+
+    from plasmid.connect.connector import Connector
+    from plasmid.router import Router
     from plasmid.runtime.jobs import Job
     from plasmid.runtime.runtime import Runtime
 
+# What a start by way of another context may take longer than it takes there: its program goes there first.
+VIA_MARGIN_S = 10.0
+
+
+def start_via(router: "Router", connector: "Connector", via: Context, given_up: "Callable[[], str]") -> Context:
+    """Return a new context that `via` has started. given_up: see Router.start()."""
+    # The connector's own timeout counts over there and says what is wrong; this is for the way there.
+    deadline = monotonic() + connector.connect_timeout + VIA_MARGIN_S
+    ticket = os.urandom(8)
+    asked = {"spec": travelling_spec(connector), "ticket": ticket}
+    call = via.send_call("s", "plasmid.children", "start", asked, deadline=deadline)
+    assert call is not None
+    answered = False
+    try:
+        while not call.done():
+            with guard:
+                call.wait(monotonic() + LOOK_S)
+            why = "" if call.done() else given_up()
+            if why:
+                raise ConnectError(connector.target, "have %s start it" % via, why)
+        answered = not isinstance(call.exception(), TimeoutError)
+        address = call.result()
+    finally:
+        if not answered:
+            # It may be there all the same, its address on the way to us.
+            call.cancel()
+            try:
+                via.send_call("s", "plasmid.children", "forget", {"ticket": ticket}, no_reply=True)
+            except CallError:
+                pass  # it is lost, and with it what it has started
+    router.runtime.names[address] = connector.name
+    return Context(router.runtime, address, connector.name)
+
 
 def handle(runtime: "Runtime", job: "Job") -> None:
-    """Serve one call: start(spec) returns the new context's address, shut_down(number, wait) ends a child."""
+    """Serve one call.
+
+    start(spec, ticket) returns the new context's address, shut_down(number, wait) ends a child, and forget(ticket) ends
+    the one that was started with that ticket, for a caller that has cancelled start() and may have missed its answer.
+    """
     if not job.from_parent:
         raise Refused("", "", "only a parent may start or end the children of a context")
     router = surroundings(runtime).router
     args = job.args()
     if job.method == "start":
-        job.reply(router.start_child(from_spec(args["spec"])).context.address)
+        router.starters.run(_start, (router, job, args))
+    elif job.method == "forget":
+        for child in list(router.children.values()):
+            if child.ticket == args["ticket"]:
+                router.shut_down(child, False)
+        job.reply(None)
     elif job.method == "shut_down":
-        child = router.children.get(args["number"])
-        if child is not None:
-            router.shut_down(child, bool(args["wait"]))
+        wanted = router.children.get(args["number"])
+        if wanted is not None:
+            router.shut_down(wanted, bool(args["wait"]))
         job.reply(None)
     else:
-        raise Refused("", "", "plasmid.children has the methods start and shut_down, no %.60r" % (job.method,))
+        raise Refused("", "", "plasmid.children has the methods start, forget and shut_down, no %.60r" % (job.method,))
+
+
+def _start(router: "Router", job: "Job", args: "Dict[str, Any]") -> None:
+    try:
+        child = router.start_child(
+            from_spec(args["spec"]), given_up=lambda: "it was cancelled" if job.cancelled else ""
+        )
+    except Exception as error:  # noqa: BLE001 - whatever it is, who asked must hear of it
+        job.fail(error)
+        return
+    child.ticket = args["ticket"]
+    # Cancelled by now, it will be forgotten by nobody else. Cancelled later, it is found by its ticket.
+    if job.cancelled:
+        router.shut_down(child, False)
+    job.reply(child.context.address)

@@ -146,12 +146,12 @@ def start(
     config: bytes,
     bundle: "Union[bytes, Callable[[], bytes]]",
     progress: "Optional[Progress]" = None,
-    given_up: "Callable[[], bool]" = bool,
+    given_up: "Callable[[], str]" = str,
 ) -> Started:
     """Start a far side and send it the program. Blocks up to connect_timeout; any thread.
 
     bundle: the bytes, or a function that makes them: it is called while the interpreter over there starts.
-    given_up: asked every LOOK_S or so whether nobody wants this connection any more.
+    given_up: asked every LOOK_S or so why nobody wants this connection any more, "" while somebody does.
     Raises ConnectError, which names the step; the process is gone then.
     """
     deadline = time.monotonic() + connector.connect_timeout
@@ -220,7 +220,7 @@ def _spawn_failure(handshake: Handshake, step: str, program: str, error: OSError
 
 
 def _await_mark(
-    process: ChildProcess, handshake: Handshake, timeout_s: float, deadline: float, given_up: "Callable[[], bool]"
+    process: ChildProcess, handshake: Handshake, timeout_s: float, deadline: float, given_up: "Callable[[], str]"
 ) -> None:
     """Read until the mark. Raises ConnectError."""
     poller = select.poll()
@@ -231,8 +231,9 @@ def _await_mark(
         if left_s <= 0:
             handshake.expired(timeout_s)
             break
-        if given_up():
-            raise handshake.failure(STEP_MARK, GIVEN_UP)
+        why = given_up()
+        if why:
+            raise handshake.failure(STEP_MARK, why)
         ready = [fd for fd, _ in poller.poll(min(left_s, LOOK_S) * 1000)]
         if process.stderr_fd in ready and not _take_stderr(process, handshake):
             poller.unregister(process.stderr_fd)
@@ -259,7 +260,7 @@ def _send(
     data: bytes,
     deadline: float,
     timeout_s: float,
-    given_up: "Callable[[], bool]",
+    given_up: "Callable[[], str]",
 ) -> None:
     """Write all of data to the link. Raises ConnectError.
 
@@ -283,8 +284,9 @@ def _send(
             found = "only %d of %d bytes were taken within %g s" % (len(data) - len(view), len(data), timeout_s)
             _drain_stderr(process, handshake)
             raise handshake.failure(STEP_SEND, found)
-        if given_up():
-            raise handshake.failure(STEP_SEND, GIVEN_UP)
+        why = given_up()
+        if why:
+            raise handshake.failure(STEP_SEND, why)
         ready = [fd for fd, _ in poller.poll(min(left_s, LOOK_S) * 1000)]
         if process.stderr_fd in ready and not _take_stderr(process, handshake):
             poller.unregister(process.stderr_fd)

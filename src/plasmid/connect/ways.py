@@ -8,25 +8,30 @@ from plasmid.connect import connector_class, parse_chain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Mapping, Optional
+    import threading
+    from typing import Any, Callable, Iterable, Mapping, Optional
 
     from typing_extensions import Unpack
 
     from plasmid.connect.connector import Connector
+    from plasmid.connect.many import Connected
     from plasmid.connect.options import LocalOptions, SshOptions
     from plasmid.runtime.context import Context
+    from plasmid.runtime.runtime import Runtime
 
 
 class Ways:
     """The part of a Router that knows the ways; start() is the Router's own. Any thread."""
 
     if TYPE_CHECKING:
+        runtime: Runtime
 
         def start(
             self,
             connector: Connector,
             via: "Optional[Context]" = None,
             progress: "Optional[Callable[[str, Optional[float]], None]]" = None,
+            given_up: "Optional[Callable[[], str]]" = None,
         ) -> Context: ...
 
     def local(self, **options: "Unpack[LocalOptions]") -> "Context":
@@ -57,6 +62,35 @@ class Ways:
             if first is not None:
                 first.shutdown(wait=False)
             raise
+
+    def connect_all(
+        self,
+        targets: "Iterable[Any]",
+        limit: int = 50,
+        timeout: "Optional[float]" = None,
+        via: "Optional[Context]" = None,
+        fan_out: "Optional[int]" = None,
+        progress: "Optional[Callable[[int, int, str, Any], object]]" = None,
+        cancel: "Optional[threading.Event]" = None,
+        keep: bool = True,
+        **options: "Any",
+    ) -> "Connected":
+        """Return what came of many targets: the contexts that could be made, and why the others couldn't.
+
+        targets: URLs, connectors, dicts of a connector's parameters with a `url` or a `hostname`, hosts of an
+        inventory. limit: how many are connected to at a time. timeout: seconds for all together; what isn't there by
+        then has failed. fan_out: how many contexts each may lead to, this one too; the contexts made are then started
+        by way of one another, as a tree. progress: called here with how many of how many have ended, the name of the
+        last one, and its Context or ConnectError. cancel: set it, and what is being made is given up; keep: whether
+        what is made by then stays. options: parameters for all targets that take them.
+
+        Raises ValueError for no targets, or two of one name, and what progress() raised. Then, and on Ctrl-C, all
+        that was made is ended again.
+        """
+        from plasmid.connect import many
+
+        connecting_all = many.Connecting(self, many.read_targets(targets, options), via, limit, fan_out, progress)
+        return connecting_all.run(timeout, cancel, keep)
 
     def _by(self, scheme: str, options: "Mapping[str, Any]", **fields: "Any") -> "Context":
         fields.update(options)
