@@ -1,5 +1,7 @@
 """How a coroutine of asyncio waits for a call. Sent to those far sides where one does."""
 
+from plasmid.runtime import ports
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Generator
@@ -25,6 +27,8 @@ def wait_in_event_loop(call: "Call") -> "Generator[Any, None, None]":
             pass  # the event loop was closed; nobody awaits any more
 
     call.when_ended(ended)
+    if ports.about_to_wait is not None:
+        ports.about_to_wait(call)
     try:
         yield from future.__await__()
     except asyncio.CancelledError:

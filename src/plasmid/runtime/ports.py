@@ -20,8 +20,8 @@ else:
 guard = threading.Lock()
 
 # Set by the service pool, whose threads mustn't be missed while they wait here: called by a thread that is about to
-# wait, without the guard; what it returns, if anything, is called when the wait is over.
-about_to_wait = None  # type: Optional[Callable[[], Optional[Callable[[], None]]]]
+# wait, with what it waits for, without the guard; what it returns, if anything, is called when the wait is over.
+about_to_wait = None  # type: Optional[Callable[[Any], Optional[Callable[[], None]]]]
 
 
 class TimedOut(PlasmidError, TimeoutError):
@@ -94,7 +94,7 @@ class Port:
             parking = Parking()
             self._waiting.append(parking)
             guard.release()
-            waited = about_to_wait and about_to_wait()
+            waited = about_to_wait and about_to_wait(self)
             try:
                 self.park(parking, until)
             finally:

@@ -180,7 +180,7 @@ class Sender:
             lock.acquire()
             if self.offer(parts, lock):
                 return
-            waited = ports.about_to_wait and ports.about_to_wait()
+            waited = ports.about_to_wait and ports.about_to_wait(self)
             try:
                 woken = lock.acquire(True, -1 if until is None else max(0.0, until - monotonic()))
             finally:

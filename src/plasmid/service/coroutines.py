@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Done = Callable[[Any, Optional[BaseException]], None]
 
+_current_task = getattr(asyncio, "current_task", None) or asyncio.Task.current_task  # type: ignore[attr-defined]  # 3.6
+
 # What tasks may take that were cancelled when the pool was closed.
 END_TIMEOUT_S = 1.0
 
@@ -55,7 +57,7 @@ class EventLoop:
             ended.set()
 
         self.start(request, awaitable, done)
-        waited = ports.about_to_wait and ports.about_to_wait()
+        waited = ports.about_to_wait and ports.about_to_wait(self)
         ended.wait()
         if waited:
             waited()
@@ -157,6 +159,10 @@ class Task:
         if self._task is None and close is not None:
             close()  # else it warns that it was never awaited
         self._end(None, Cancelled(call_text(self.job), "", "the pool was closed before it had ended"))
+
+    def is_current(self) -> bool:
+        """Say whether the coroutine that runs is this one, and not one that it has made a task of."""
+        return _current_task() is self._task is not None
 
     async def _run(self) -> None:
         result = None

@@ -11,7 +11,7 @@ from plasmid.runtime import ports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Set
+    from typing import Any, Callable, List, Optional, Set
 
 # Threads beyond those needed that are kept, since what needed them may do so again.
 SPARE_MAX = 2
@@ -21,10 +21,10 @@ class Worker:
     """One thread. Idle, it waits for its own `wake`: exactly one thread is woken for one request.
 
     is_busy: it counts among those that work. on_wait: called when it is about to wait within Plasmid, and on_go_on when
-    the wait is over.
+    the wait is over. task: what it works on, with its queue. waits_for: what it waits for.
     """
 
-    __slots__ = "thread", "wake", "is_busy", "on_wait", "on_go_on"
+    __slots__ = "thread", "wake", "is_busy", "on_wait", "on_go_on", "task", "waits_for"
 
     def __init__(
         self,
@@ -38,10 +38,13 @@ class Worker:
         self.is_busy = False
         self.on_wait = on_wait
         self.on_go_on = on_go_on
+        self.task = None  # type: Any
+        self.waits_for = None  # type: Any
         self.thread = threading.Thread(target=target, args=(self,), name=name, daemon=True)
 
     def go_on(self) -> None:
         """Tell the pool that the wait is over."""
+        self.waits_for = None
         self.on_go_on(self)
 
 
@@ -149,8 +152,15 @@ def set_current(worker: Worker) -> None:
     _current.worker = worker
 
 
-def _about_to_wait() -> "Optional[Callable[[], None]]":
+def _about_to_wait(port: "Any") -> "Optional[Callable[[], None]]":
     worker = getattr(_current, "worker", None)  # type: Optional[Worker]
+    if worker is not None:
+        worker.waits_for = port
+    context = getattr(port, "context", None)
+    if context is not None and context.address == context.runtime.node.address:
+        from plasmid.service.circles import refuse_circle
+
+        refuse_circle(port, worker)
     if worker is None or not worker.is_busy:
         return None
     worker.on_wait(worker)

@@ -167,7 +167,7 @@ class Pool(Workshop):
             return closed
         if self._crew.is_stuck(self._waiting_room.thread_count()):
             return stuck
-        queue = self._queues.get(name) if type(name) in (str, int) else None
+        queue = self.queue_of(job)
         if queue is not None:
             offer = self._schedule.offer(queue, Request(job, lane_of(job.source, self._here)))
         elif type(name) not in (str, int):
@@ -180,6 +180,10 @@ class Pool(Workshop):
         if offer is Offer.FULL:
             return overloaded
         return None if offer is Offer.WAIT or not wake or self._wake() else no_thread
+
+    def queue_of(self, job: "Message") -> "Optional[ServiceQueue]":
+        """Return where a call is filed, None if its service isn't active. Under the lock."""
+        return self._queues.get(job.name) if type(job.name) in (str, int) else None
 
     def defer(self, func: "Callable[..., object]", *args: "Any", **kwargs: "Any") -> None:
         """Run func(*args, **kwargs) on a pool thread; what it raises is logged. Raises Refused after close()."""

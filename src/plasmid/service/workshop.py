@@ -54,6 +54,10 @@ class Workshop:
     def _take_waiting(self) -> "List[Request]":
         raise NotImplementedError
 
+    def queue_of(self, job: "Message") -> "Optional[ServiceQueue]":
+        """Return where a call is filed, None if its service isn't active. Under the lock."""
+        raise NotImplementedError
+
     # What invokers and selects ask for, by way of backlog.py
 
     def take_arrived(self, queue: ServiceQueue, count_max: int) -> "List[Request]":
@@ -111,6 +115,7 @@ class Workshop:
         while True:
             with self._lock:
                 self._crew.end(worker)
+                worker.task = None
                 task = self._next_task(worker, last)
                 if task is None and (self.is_closed or not self._crew.rest(worker, self._waiting_room.thread_count())):
                     self._crew.leave(worker)
@@ -137,6 +142,7 @@ class Workshop:
         task = self._schedule.next(last, crew.has_room_beside(self._waiting_room.thread_count()))
         if task is not None:
             crew.begin(worker)
+            worker.task = task
             self._running.add(task[1])
         return task
 
