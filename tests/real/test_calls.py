@@ -212,6 +212,15 @@ def test_a_call_without_reply_is_done_in_its_turn(context: plasmid.Context) -> N
     assert context.call(far.notes) == ["a", "b"]
 
 
+def test_the_error_of_a_function_that_nobody_waits_for_is_logged(caplog: pytest.LogCaptureFixture) -> None:  # U3
+    with plasmid.Router() as router:
+        router.myself().call_no_reply(far.fail, "ValueError")
+        router.myself().call(far.notes)
+        assert [(record.name, record.getMessage()) for record in caplog.records] == [
+            ("plasmid", "tests.real.far.fail failed, and nobody waits for its answer")
+        ]
+
+
 @ways
 def test_a_built_in_exception_arrives_as_itself_with_the_remote_traceback(context: plasmid.Context) -> None:  # U3, D2
     with pytest.raises(KeyError) as caught:

@@ -202,6 +202,25 @@ def test_the_result_of_a_no_reply_method_is_not_sent(new_stage: Any) -> None:
     assert new_stage().submit("quiet").result() is None
 
 
+# S19
+@pytest.mark.parametrize(
+    ("method", "source", "logged"),
+    [
+        ("fail", "/", ["Worker.fail failed, and nobody waits for its answer"]),
+        ("fail", "/2", ["Worker.fail failed, and nobody waits for its answer"]),
+        ("nothing", "/", ["Worker.nothing failed, and nobody waits for its answer"]),
+        ("nothing", "/2", []),  # whoever may not call isn't to fill the log with it
+    ],
+)
+def test_the_error_of_a_call_that_nobody_waits_for_is_logged(
+    new_stage: Any, caplog: Any, method: str, source: str, logged: "list[str]"
+) -> None:
+    stage = new_stage()
+    call = stage.router.submit(Worker, method, {"kind": "value"}, source=source, no_reply=True)
+    call.wait()
+    assert [record.getMessage() for record in caplog.records] == logged
+
+
 def test_the_caller_and_the_deadline_are_known_to_the_thread_of_the_call_and_only_to_it(new_stage: Any) -> None:
     stage = new_stage()
     options = {"source": "/4", "caller_name": "web4", "deadline": time.monotonic() + 60}

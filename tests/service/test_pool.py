@@ -162,6 +162,33 @@ def test_deferred_functions_run_on_a_pool_thread_and_their_errors_are_reported(n
     assert str(error.value) == "Pool.defer: the pool is closed"
 
 
+# S22, S15
+def test_deferred_functions_run_before_the_pool_is_closed_unless_its_time_is_over(new_stage: Any, caplog: Any) -> None:
+    stage = new_stage()
+    done: list[Any] = []
+    held = stage.submit("hold")
+    acquire(stage[0].begun)
+    for number in range(20):
+        stage.pool.defer(done.append, number)
+    stage.pool.stop(join=False)
+    stage[0].go.release()
+    stage.pool.close()
+    assert (held.result(), done, stage[0].shutdowns) == (0, list(range(20)), ["plasmid-pool-end"])
+    assert caplog.records == []
+
+    late = new_stage()
+    late.submit("hold")
+    acquire(late[0].begun)
+    late.pool.defer(done.append, "too late")
+    late.pool.close(timeout_s=0.05)
+    late[0].go.release()
+    late.pool.close()
+    assert done == list(range(20))
+    assert [record.getMessage() for record in caplog.records] == [
+        "the pool was closed before 1 deferred functions were called"
+    ]
+
+
 # S15
 def test_close_answers_all_who_wait_lets_the_running_finish_and_ends_the_threads(new_stage: Any) -> None:
     stage = new_stage(2, Worker, Serial)
@@ -223,7 +250,8 @@ def test_close_is_bounded_and_what_runs_too_long_has_its_shutdown_when_it_ends(n
     assert isinstance(error, Cancelled)
     assert str(error) == "Worker.hold: the pool there was closed before it had ended"
     stage[0].go.release()
-    assert shut.wait(ANSWER_TIMEOUT_S)
+    stage.pool.close()
+    assert shut.is_set()
 
 
 # S20
@@ -270,6 +298,8 @@ def test_a_second_pool_of_a_router_is_an_error_unless_it_is_to_replace_the_first
     assert str(error.value) == "this router has a pool already; add() services to it, or pass overwrite=True"
     second = Pool(stage.router, overwrite=True)
     assert stage.router.jobs.pool is second
+    stage.pool.close()
+    assert stage[0].shutdowns == ["plasmid-pool-end"]
     second.close()
     Pool(stage.router).close()
     with pytest.raises(ValueError, match="a pool needs at least one thread, not 0"):

@@ -50,7 +50,12 @@ def run(runtime: "Runtime", job: "Job") -> None:
             for name in getattr(function, "__plasmid_takes__", ()):
                 kwargs[name] = getattr(runtime.hook("router")(runtime), name)
             job.reply(function(*args, **kwargs))
-    except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt too are the caller's answer
+    except BaseException as error:
         # From the user's own lines on, where there are any.
         trace = error.__traceback__
-        job.fail(error.with_traceback((trace and trace.tb_next) or trace))
+        error = error.with_traceback((trace and trace.tb_next) or trace)
+        if job.no_reply:
+            import logging
+
+            logging.getLogger("plasmid").error("%s failed, and nobody waits for its answer", job, exc_info=error)
+        job.fail(error)

@@ -17,7 +17,7 @@ from threading import Lock
 from time import monotonic
 
 from plasmid.core.errors import Cancelled, DeadlineExceeded, PlasmidError
-from plasmid.service.invokers import NO_REPLY, Invoker, Request, answerable, attempt, current_job, overloaded
+from plasmid.service.invokers import NO_REPLY, Invoker, Request, answerable, attempt, current_job, fail, overloaded
 from plasmid.service.methods import ASYNC
 
 TYPE_CHECKING = False
@@ -314,7 +314,7 @@ class DeduplicatingInvoker(Invoker):
 
     def _give(self, response: Response, request: Request) -> None:
         if response.error is not None:
-            request.job.fail(response.error)
+            fail(request, response.error)
         elif response.parts is not None:
             request.job.reply_encoded(response.parts)
 

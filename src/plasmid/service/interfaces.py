@@ -56,8 +56,8 @@ class Message(Protocol):
 
     source: the verified address of the caller. name, method: what it asked for, as it wrote it; method is None in
     calls of the older form. deadline: of time.monotonic(), None if it has none. payload, size: its arguments, not
-    decoded, and how many bytes they are.
-    cancelled: nobody waits for the answer any more. from_parent: the caller stands above this context, or is it.
+    decoded, and how many bytes they are. no_reply: nobody waits for an answer. cancelled: nobody does any more.
+    from_parent: the caller stands above this context, or is it.
     """
 
     @property
@@ -77,6 +77,9 @@ class Message(Protocol):
 
     @property
     def size(self) -> int: ...
+
+    @property
+    def no_reply(self) -> bool: ...
 
     cancelled: bool
     done: bool

@@ -180,7 +180,7 @@ class Invoker:
     def answer(self, request: Request, result: "Any", error: "Optional[BaseException]") -> None:
         """Send what came of a request to its caller, unless that is NO_REPLY."""
         if error is not None:
-            request.job.fail(answerable(request, error))
+            fail(request, answerable(request, error))
         elif result is not NO_REPLY:
             is_no_reply = request.method is not None and request.method.is_no_reply
             request.job.reply(None if is_no_reply else result)
@@ -223,6 +223,14 @@ def current_job() -> "Job":
     if job is None:
         raise PlasmidError("no service call runs in this thread; only the thread of a call knows its caller")
     return job
+
+
+def fail(request: Request, error: BaseException) -> None:
+    """Answer a request with an error. One that nobody waits for is logged: a stranger's only if it did run."""
+    job = request.job
+    if job.no_reply and (request.is_started or job.from_parent):
+        report("%s failed, and nobody waits for its answer" % call_text(job), error)
+    job.fail(error)
 
 
 def check_is_wanted(job: "Message") -> None:

@@ -53,7 +53,7 @@ class Pool(Workshop):
         pool = Pool(router, services=[Catalog(router)], size=4)
 
     A child makes its own at the first call from a parent. In the root you make it, and close() it, or use it in a
-    `with`. All methods may be called by any thread.
+    `with`. overwrite: take the place of an earlier pool of the router, which is closed. Any thread may call any method.
     """
 
     def __init__(
@@ -74,11 +74,14 @@ class Pool(Workshop):
         self._select = None  # type: Optional[PoolSelect]
         self._event_loop = None  # type: Optional[EventLoop]
         self._making = Lock()
-        self._settled = Event()
+        self._settled = Event()  # close() need wait no longer
+        self._over = Event()  # the last on_shutdown() has returned
         self._closer = None  # type: Optional[Thread]
         for service in services:
             self.add(service)
         router.jobs.pool = self
+        if earlier is not None:
+            earlier.stop(join=False)
 
     def __enter__(self) -> "Pool":
         return self
@@ -200,12 +203,12 @@ class Pool(Workshop):
     # The end
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Take no more calls, answer those that wait with NotSent, and let the running ones finish.
+        """Take no more calls, answer those that wait with NotSent, and let running ones and deferred functions finish.
 
         Returns when the threads have ended and every service's on_shutdown() was called, or after `timeout_s`. Calls
         that run longer are answered with Cancelled then; async methods and generators are stopped, other methods are
         left to themselves, and on_shutdown() comes after them. Called by a thread of this pool it returns at once.
-        Calling it again does nothing but wait.
+        Calling it again only waits, for what still runs as well.
         """
         self.stop(join=True, timeout_s=timeout_s)
 
@@ -220,8 +223,7 @@ class Pool(Workshop):
                 jobs = [request.job for request in self._take_waiting()] + self._waiting_room.take_all()
                 self._crew.wake_all()
                 self._closer = Thread(target=self._finish, args=(timeout_s,), name="plasmid-pool-end", daemon=True)
-                if not self._running:
-                    self._quiet.set()
+                self._note_quiet()
         for job in jobs:
             job.fail(closed(job))
         if is_first and self._closer is not None:
@@ -234,17 +236,22 @@ class Pool(Workshop):
         if self._event_loop is not None and self._event_loop.is_current():
             return
         if join and current_thread() not in own:
-            self._settled.wait(timeout_s + HOOKS_TIMEOUT_S)
+            (self._settled if is_first else self._over).wait(timeout_s + HOOKS_TIMEOUT_S)
 
     def _take_waiting(self) -> "List[Request]":
         """Return and forget all calls that wait for a thread."""
         return [request for queue in self._services.values() for request in queue.take_all()]
+
+    def _note_quiet(self) -> None:
+        if not self._running and not self._deferred.arrived:
+            self._quiet.set()
 
     def _finish(self, timeout_s: float) -> None:
         """Wait for what runs, answer what takes too long, and call each service's on_shutdown() once."""
         self._quiet.wait(timeout_s)
         with self._lock:
             dropped = len(self._deferred.take_all())
+            self._note_quiet()
             late = [request for request in self._running if request.job is not None]
             invokers = [queue.invoker for queue in self._services.values()]
         if dropped:
@@ -268,6 +275,7 @@ class Pool(Workshop):
             if error is not None:
                 report("%s.on_shutdown() failed" % type(service).__name__, error)
         self._settled.set()
+        self._over.set()
 
     def _join(self) -> None:
         """Wait until the last thread has ended."""

@@ -54,6 +54,9 @@ class Workshop:
     def _take_waiting(self) -> "List[Request]":
         raise NotImplementedError
 
+    def _note_quiet(self) -> None:
+        raise NotImplementedError
+
     def queue_of(self, job: "Message") -> "Optional[ServiceQueue]":
         """Return where a call is filed, None if its service isn't active. Under the lock."""
         raise NotImplementedError
@@ -162,8 +165,8 @@ class Workshop:
 
     def _ended(self, request: Request) -> None:
         self._running.discard(request)
-        if self.is_closed and not self._running:
-            self._quiet.set()
+        if self.is_closed:
+            self._note_quiet()
 
     def _blocks(self, worker: Worker) -> None:
         """Have another thread work in the place of one that is about to wait within Plasmid."""
