@@ -70,6 +70,7 @@ LAYERS = (
         "service/pool.py",
         "service/proxy.py",
         "service/lanes.py",
+        "service/circles.py",
         "service/crew.py",
         "service/backlog.py",
         "service/workshop.py",
