@@ -93,6 +93,8 @@ LAYERS = (
         "builtin/children.py",
         "router.py",
         "surroundings.py",
+        "inventory.py",
+        "ansible.py",
         "program.py",
         "codec.py",
         "aio.py",

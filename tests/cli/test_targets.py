@@ -2,7 +2,9 @@
 
 import pytest
 
+import plasmid
 from plasmid.cli.targets import ConnectOptions, make_hops, make_targets, split_targets
+from plasmid.inventory import from_text
 
 
 def specs(written: "list[str]", options: ConnectOptions) -> "list[dict[str, object]]":
@@ -58,3 +60,37 @@ def test_with_hops_the_key_and_the_arguments_are_for_the_ssh_that_starts_here() 
 def test_what_is_no_target_is_refused(written: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         make_targets([written], ConnectOptions())
+
+
+INVENTORY = from_text(
+    "[web]\nweb1 ansible_user=own\nweb2 ansible_host=10.0.0.2\nbad ansible_password=x\n", "ini", "f.ini"
+)
+
+
+def test_hosts_and_groups_of_an_inventory_are_targets() -> None:
+    options = ConnectOptions(inventory=INVENTORY, port=23, python="/py")
+    targets = make_targets(["web2", "other", "web"], options)
+    assert [(target.written, target.name) for target in targets] == [
+        ("web2", "web2-1"),
+        ("other", "other"),
+        ("web1", "web1"),
+        ("web2", "web2-2"),
+        ("bad", "bad"),
+    ]
+    found = [target.connector.spec() for target in targets[:4]]
+    assert [(one["hostname"], one["username"], one["port"], one["python_path"]) for one in found] == [
+        ("10.0.0.2", None, 23, "/py"),
+        ("other", None, 23, "/py"),
+        ("web1", "own", 23, "/py"),
+        ("10.0.0.2", None, 23, "/py"),
+    ]
+
+
+def test_a_host_that_the_inventory_gives_no_way_to_fails_when_it_is_connected_to() -> None:
+    (target,) = make_targets(["bad"], ConnectOptions(inventory=INVENTORY))
+    with pytest.raises(plasmid.ConnectError) as caught:
+        target.connector.spec()
+    assert str(caught.value) == (
+        "connecting to bad: read the inventory: f.ini: bad: Plasmid can't keep to ansible_password; passwords aren't "
+        "taken from inventories"
+    )

@@ -15,6 +15,7 @@ from plasmid.cli.function import NoFunction, find_function, parse_arguments, tel
 from plasmid.cli.output import Output
 from plasmid.cli.run import Run, run
 from plasmid.cli.targets import ConnectOptions, make_hops, make_targets, split_targets
+from plasmid.inventory import load
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,6 +24,7 @@ A TARGET is
   local:                       a second interpreter on this machine
   ssh://[user@]host[:port]     another machine, by your own ssh and its configuration
   host, user@host, host:port   the same
+  with --inventory             the name of a host or a group there, or all
 """
 
 STATUS_HELP = "\b\nExit status:" + statuses.LINES.partition("\n\n")[0] + "\n\n" + statuses.LINES.partition("\n\n")[2]
@@ -68,6 +70,13 @@ DOCTOR_HELP = f"""Connect to each TARGET, and say step by step what happens, how
 {STATUS_HELP}"""
 
 CONNECT_OPTIONS = (
+    click.option(
+        "-i",
+        "--inventory",
+        metavar="FILE",
+        help="Hosts and groups that can be targets, and `all`: a list with ranges, Ansible's INI, YAML or JSON, an ssh"
+        " configuration.",
+    ),
     click.option("--via", multiple=True, metavar="TARGET", help="Start the connection there; again for a further hop."),
     click.option("--python", metavar="PATH", help="The Python of the targets.  [default: python3]"),
     click.option("--identity", metavar="FILE", help="The only key that ssh offers. With --via: to the first hop."),
@@ -147,10 +156,14 @@ def _connect_options(
     ssh_options: "tuple[str, ...]",
     ssh_args: "tuple[str, ...]",
     connect_timeout: "float | None",
+    inventory: "str | None",
     **others: Any,
 ) -> ConnectOptions:
     all_args = [*ssh_args, *(word for option in ssh_options for word in ("-o", option))]
-    return ConnectOptions(via=via, ssh_args=tuple(all_args), connect_timeout_s=connect_timeout, **others)
+    hosts = None if inventory is None else load(inventory)
+    return ConnectOptions(
+        via=via, ssh_args=tuple(all_args), connect_timeout_s=connect_timeout, inventory=hosts, **others
+    )
 
 
 def _end_with(work: "Callable[[], int]") -> None:

@@ -34,7 +34,13 @@ def examine(targets: "list[Target]", hops: "list[Connector]", output: Output) ->
             if via is None:
                 return found
         for target in targets:
-            context, found = _Examination(router, target.connector, via, output).run()
+            try:
+                connector = target.connector
+            except plasmid.ConnectError as error:
+                output.show_error(target.name, error)
+                status = max(status, statuses.status_of(error))
+                continue
+            context, found = _Examination(router, connector, via, output).run()
             status = max(status, found)
             if context is not None:
                 context.shutdown()

@@ -165,7 +165,8 @@ def _named_connector(entry: "Any", options: "Dict[str, Any]", unused: "set[str]"
         spec = dict(plain.spec(), **wanted)
         del spec["scheme"]
         plain = type(plain)(**spec)
-    return (entry if isinstance(entry, str) else plain.name), plain
+    name = entry if isinstance(entry, str) else plain.name if isinstance(entry, dict) else entry.name
+    return name, plain
 
 
 class Place:
