@@ -91,6 +91,8 @@ LAYERS = (
         "builtin/modules.py",
         "builtin/console.py",
         "builtin/children.py",
+        "builtin/commands.py",
+        "commands.py",
         "router.py",
         "surroundings.py",
         "inventory.py",
@@ -113,7 +115,7 @@ UPWARD_ALLOWED: "dict[tuple[str, str], str]" = {}
 # What travels to a far side, where Python may be 3.6.
 FAR_SIDE = (
     *("core/", "runtime/", "boot/", "connect/", "service/", "builtin/"),
-    *("router.py", "surroundings.py", "program.py", "public.py", "__init__.py"),
+    *("commands.py", "router.py", "surroundings.py", "program.py", "public.py", "__init__.py"),
 )
 
 # Importing these costs nothing measurable, or the core can't do without.

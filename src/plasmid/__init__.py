@@ -8,6 +8,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from plasmid import commands as commands
     from plasmid import service as service
     from plasmid.connect.many import Connected as Connected
     from plasmid.core.errors import CallError as CallError
@@ -66,9 +67,9 @@ class _Lazy(type(sys)):  # type: ignore[misc]
         return found
 
     def __dir__(self) -> "list[str]":
-        from plasmid.public import MODULES
+        from plasmid.public import MODULES, SUBMODULES
 
-        return sorted(set(vars(self)) | set(MODULES) | {"service"})
+        return sorted(set(vars(self)) | set(MODULES) | set(SUBMODULES))
 
 
 sys.modules[__name__].__class__ = _Lazy

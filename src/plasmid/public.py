@@ -20,6 +20,7 @@ PUBLIC = {
     "plasmid.service": "NO_REPLY AllowAny AllowContexts AllowNames AllowParents AllowSubtree Pool Service arg_spec"
     " expose no_reply",
 }
+SUBMODULES = "commands", "service"
 MODULES = {name: module for module, names in PUBLIC.items() for name in names.split()}
 
 HOOKS = {
@@ -39,9 +40,9 @@ HOOKS = {
 def find(name: str) -> object:
     """Return what `plasmid.NAME` is; AttributeError if it is nothing."""
     if name == "__all__":
-        return [*sorted(MODULES), "service"]
-    if name == "service":
-        return import_module("plasmid.service")
+        return [*sorted(MODULES), *SUBMODULES]
+    if name in SUBMODULES:
+        return import_module("plasmid." + name)
     if name not in MODULES:
         raise AttributeError("module 'plasmid' has no attribute %r" % name)
     return getattr(import_module(MODULES[name]), name)

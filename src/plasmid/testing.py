@@ -18,8 +18,7 @@ from typing import Any, TypeAlias
 from plasmid.core import address as addresses
 from plasmid.core import values
 from plasmid.core.errors import Cancelled, UnsendableValue
-from plasmid.runtime.context import deadline_var
-from plasmid.runtime.jobs import job_var
+from plasmid.runtime.context import deadline_var, job_var
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 ANSWER_TIMEOUT_S = 10.0
@@ -105,6 +104,7 @@ class FakeJob:
         self.deadline = deadline
         self.no_reply = no_reply
         self.cancelled = False
+        self.runtime = None
         self.done = False  # answered
         self.id = next(_ids)
         self.call = FakeCall()

@@ -222,6 +222,38 @@ def stop_myself() -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
+# ---------------------------------------------------------------- calls of calls
+
+
+def hold_from_here(context: "Any") -> "Any":
+    """Wait for a method of `context` that only ends when it is cancelled; note how that call ended."""
+    try:
+        return context.service(Work).run_until_cancelled()
+    except plasmid.Cancelled as error:
+        noted.append(str(error))
+        raise
+
+
+def call_from_here_after(context: "Any") -> None:
+    """Wait as hold_from_here() does, and call once more when that has been cancelled."""
+    try:
+        hold_from_here(context)
+    except plasmid.Cancelled:
+        noted.append(context.service(Work).takes_path("on and on"))
+
+
+def run_stubborn(context: "Any", script: str, out: "plasmid.Sender") -> None:
+    """Run a script on `context`; tell `out` the first that it prints."""
+    with plasmid.commands.start(context, ["sh", "-c", script]) as command:
+        out.put(next(command)[1])
+        command.wait()
+
+
+def run_there(context: "Any") -> int:
+    """Run a program on `context`; return its status."""
+    return plasmid.commands.run(context, ["true"]).status
+
+
 # ---------------------------------------------------------------- what is around a function
 
 
@@ -534,3 +566,22 @@ def error_of_url(url: str, folder: str) -> str:
     except ValueError as error:
         return str(error)
     return ""
+
+
+class Relay(plasmid.Service):
+    """A service of the root whose method waits for another context."""
+
+    def __init__(self, router: "Any", context: "Any" = None) -> None:
+        super().__init__(router)
+        self.context = context
+
+    @plasmid.expose(plasmid.AllowAny())
+    def hold(self) -> bool:
+        """Wait for a method of that context that only ends when it is cancelled."""
+        return self.context.service(Work).run_until_cancelled()  # type: ignore[no-any-return]
+
+
+@plasmid.takes_econtext
+def ask_relay(econtext: "ExternalContext") -> None:
+    """Wait for the root's Relay."""
+    econtext.master.service(Relay).hold()

@@ -399,3 +399,35 @@ def test_values_of_types_that_cannot_travel_are_named(context: plasmid.Context) 
         context.call(far.echo, fractions.Fraction(1, 2))
     assert str(caught.value).endswith(": Fraction")
     assert context.call(far.add, 1) == 11
+
+
+@ways
+def test_cancelling_a_call_cancels_the_calls_that_its_function_waits_for(  # D7
+    router: plasmid.Router, context: plasmid.Context
+) -> None:
+    other = router.local(name="other")
+    work = other.service(far.Work)
+    assert work.release("") == 0  # it is there now, for a sibling too
+    call = context.call_async(far.call_from_here_after, other)
+    assert work.is_running()
+    call.cancel()
+    assert work.was_cancelled()
+    # What it calls afterwards, to clean up, goes on as always.
+    assert context.call(far.notes) == [
+        f"tests.real.far.Work.run_until_cancelled on {other}: the call that made it was cancelled",
+        "on and on",
+    ]
+
+
+@one_way
+def test_the_loss_of_a_caller_cancels_the_calls_of_what_it_called(  # D7, D4
+    router: plasmid.Router, context: plasmid.Context
+) -> None:
+    caller = router.local(name="caller")
+    pool = plasmid.Pool(router, services=[far.Relay(router, context)], size=4)
+    with pool:
+        caller.call_no_reply(far.ask_relay)
+        work = context.service(far.Work)
+        assert work.is_running()
+        os.kill(router.child(caller).info["pid"], 9)  # type: ignore[union-attr]
+        assert work.was_cancelled()

@@ -208,7 +208,7 @@ def test_signals_to_the_group_do_not_reach_the_watchdog_and_the_link_is_untouche
         wait_gone(fds, GONE_MAX_S)
 
 
-def test_the_watchdog_holds_the_link_and_one_descriptor_more_and_leads_a_session() -> None:
+def test_the_watchdog_holds_the_link_and_two_descriptors_more_and_leads_a_session() -> None:
     require_linux()
     with all_running(IDLE) as contexts, watched(contexts) as fds:
         for context in contexts:
@@ -221,7 +221,7 @@ def test_the_watchdog_holds_the_link_and_one_descriptor_more_and_leads_a_session
             assert os.getsid(watchdog) == watchdog
             assert os.getpgid(grandchild) == pid
             held = os.listdir(f"/proc/{watchdog}/fd")
-            assert (len(held), "0" in held, os.readlink(f"/proc/{watchdog}/cwd")) == (2, True, "/")
+            assert (len(held), "0" in held, os.readlink(f"/proc/{watchdog}/cwd")) == (3, True, "/")
             assert Path(f"/proc/{watchdog}/comm").read_text() == "plasmid-watch\n"
             context.hang_up()
         wait_gone(fds, GONE_MAX_S)

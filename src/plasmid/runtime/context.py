@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from plasmid.core.calls import OutCall
     from plasmid.core.events import CallEnded
+    from plasmid.runtime.jobs import Job
     from plasmid.runtime.runtime import Runtime
     from plasmid.service.directory import ServiceInfo
 
@@ -59,6 +60,7 @@ else:
 
 
 deadline_var = ContextVar("plasmid_deadline", default=None)  # type: ContextVar[Optional[float]]
+job_var = ContextVar("plasmid_job", default=None)  # type: ContextVar[Optional[Job]]
 
 # Classes that values from anyone may name, by "module:qualname"; see plasmid.declare().
 declared = {}  # type: Dict[str, type]
@@ -104,6 +106,7 @@ class Call(Port):
         self._event = None  # type: Optional[CallEnded]
         self._outcome = None  # type: Optional[Tuple[Any, Optional[BaseException]]]
         self._callbacks = []  # type: List[Callable[[], None]]
+        self.job = None  # type: Optional[Job]  # which is served by this thread, if it is of the same runtime
 
     def __repr__(self) -> str:
         return "<Call of %s on %s, %s>" % (self.what, self.context, "ended" if self.ended else "in flight")
@@ -133,10 +136,14 @@ class Call(Port):
         return self._outcome[0]
 
     def exception(self, timeout: "Optional[float]" = None) -> "Optional[BaseException]":
-        """Return what result() would raise, None if it wouldn't."""
+        """Return what result() would raise, None if it wouldn't. A wait that is interrupted cancels the call."""
         if not self.ended:
-            with guard:
-                self.wait(None if timeout is None else monotonic() + timeout)
+            try:
+                with guard:
+                    self.wait(None if timeout is None else monotonic() + timeout)
+            except BaseException:
+                self.cancel()
+                raise
             if not self.ended:
                 raise TimedOut("%s on %s hasn't ended within %s s; it goes on" % (self.what, self.context, timeout))
         event = self._event
@@ -153,9 +160,14 @@ class Call(Port):
         with runtime.lock:
             if self.ended or self._out is None:
                 return False
-            runtime.node.calls.cancel(self._out, Cancelled("", "", "it was cancelled here"))
+            self.stop("it was cancelled here")
             runtime.loop.settle()
         return True
+
+    def stop(self, found: str = "the call that made it was cancelled") -> None:
+        """Cancel it. Under the router lock."""
+        assert self._out is not None
+        self.context.runtime.node.calls.cancel(self._out, Cancelled("", "", found))
 
     def add_done_callback(self, fn: "Callable[[Call], object]") -> None:
         """Have fn(call) called when the call has ended, on a thread of its own kind; at once if it has."""
@@ -196,6 +208,9 @@ class Call(Port):
     def end(self, event: "CallEnded") -> None:
         """Take note of how the call ended. A handler of the loop."""
         self._event = event
+        if self.job is not None:
+            self.job.stops.discard(self.stop)
+            self.job = None
         with guard:
             self.ended = True
             self.wake(everyone=True)
@@ -347,6 +362,10 @@ class Context:
                 raise _placed(error, written, str(self)) from None
             if call is not None:
                 call._out = out
+                job = job_var.get()
+                if job is not None and job.runtime is runtime:
+                    call.job = job
+                    job.stops.add(call.stop)
             runtime.loop.settle()
         return call
 

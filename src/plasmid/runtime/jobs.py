@@ -14,12 +14,12 @@ from time import monotonic
 
 from plasmid.core import values
 from plasmid.core.errors import Cancelled, DeadlineExceeded, PlasmidError, ProtocolError, Refused, UnsendableValue
-from plasmid.runtime.context import Context, ContextVar, deadline_var, declared, find_any
+from plasmid.runtime.context import Context, deadline_var, declared, find_any, job_var
 from plasmid.runtime.ports import Latch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
     from plasmid.core import events
     from plasmid.runtime.runtime import Runtime
@@ -31,30 +31,31 @@ HELPERS_MAX = 8
 # [what, name, method] of a call, by type.
 _HEADS = [str, str, str], [str, str, type(None)], [str, int, str], [str, int, type(None)]
 
-job_var = ContextVar("plasmid_job", default=None)  # type: ContextVar[Optional[Job]]
-
 
 class Job:
     """One call to serve. Whoever holds it answers it with reply() or fail(), from any thread; the first counts.
 
     source: the caller's address, verified at every hop. what: "f" for a function, "s" for a service. name, method:
     what is called. deadline: on time.monotonic(), None for none. size: bytes of its arguments. cancelled: nobody
-    waits for the answer any more. A job that is dropped unanswered answers itself with an error.
+    waits for the answer any more. stops: called then, under the router lock: they cancel the calls that were made while
+    it was served; whatever else stands there must only queue and wake. A job that is dropped unanswered answers itself
+    with an error.
     """
 
     __slots__ = (
-        *("source", "id", "what", "name", "method", "deadline", "no_reply", "cancelled", "done"),
-        *("_runtime", "payload", "_tokens", "__weakref__"),
+        *("source", "id", "what", "name", "method", "deadline", "no_reply", "cancelled", "stops", "done"),
+        *("runtime", "payload", "_tokens", "__weakref__"),
     )
 
     def __init__(self, runtime: "Runtime", event: "events.CallArrived", head: "List[Any]") -> None:
-        self._runtime = runtime
+        self.runtime = runtime
         self.source = event.source
         self.id = event.id
         self.what, self.name, self.method = head
         self.deadline = event.deadline
         self.no_reply = event.no_reply
         self.cancelled = False
+        self.stops = set()  # type: Set[Callable[[], object]]
         self.done = False
         self.payload = event.payload
         self._tokens = []  # type: List[Any]
@@ -70,12 +71,12 @@ class Job:
     @property
     def from_parent(self) -> bool:
         """Whether the caller has authority here: it stands above this context, or is it."""
-        return self._runtime.is_parent(self.source)
+        return self.runtime.is_parent(self.source)
 
     @property
     def caller(self) -> Context:
         """The context that called."""
-        return Context(self._runtime, self.source)
+        return Context(self.runtime, self.source)
 
     def args(self, classes: "Optional[Classes]" = None) -> "Any":
         """Return the arguments. classes: finds those that the method declared; ValueDecodeError if they're no value.
@@ -87,7 +88,7 @@ class Job:
         def find(name: str) -> "Optional[type]":
             return (classes(name) if classes is not None else None) or trusted(name)
 
-        return values.decode(self.payload, find, self._runtime.handle)
+        return values.decode(self.payload, find, self.runtime.handle)
 
     def reply(self, value: "Any") -> None:
         """Answer with a value. One that can't travel becomes that error, UnsendableValue, for the caller."""
@@ -116,7 +117,7 @@ class Job:
             self._answer(values.encode(payload, "error"), True)
 
     def _answer(self, parts: "Sequence[Buffer]", is_error: bool) -> None:
-        runtime = self._runtime
+        runtime = self.runtime
         with runtime.lock:
             if self.done:
                 return
@@ -147,11 +148,11 @@ class Job:
         return None
 
     def __del__(self) -> None:
-        if not self.done and not self._runtime.loop.closed:
+        if not self.done and not self.runtime.loop.closed:
             # Not here: a collector may run this anywhere, the router lock held.
             self.done = True
-            self._runtime.jobs.dropped.append((self.source, self.id, str(self)))
-            self._runtime.loop.wake()
+            self.runtime.jobs.dropped.append((self.source, self.id, str(self)))
+            self.runtime.loop.wake()
 
 
 class Jobs:
@@ -237,6 +238,8 @@ class Jobs:
         job = self._running.pop((event.source, event.id), _nothing)()
         if job is not None:
             job.cancelled = True
+            for stop in list(job.stops):
+                stop()
 
     def answered(self, job: Job) -> None:
         """Take a job off the books."""
@@ -325,7 +328,7 @@ def _nothing() -> None:
 
 def _run_builtin(handler: "Callable[[Job], None]", job: Job) -> None:
     # Until then the main thread reads the link, and may itself wait for the lock that an import here would hold.
-    job._runtime.ready.wait()
+    job.runtime.ready.wait()
     try:
         with job.running():
             handler(job)

@@ -5,7 +5,7 @@ never reads from the link. It works while the context is stopped, holds the inte
 ignores signals, which is why it is a process and not a thread.
 
     link hung up   ->  the context has GRACE_S to leave by itself, then SIGKILL to its process group
-    context gone   ->  SIGKILL to what is left of its process group
+    context gone   ->  SIGKILL to what is left of its process group, and of the other groups that it named in guard()
 
 It is a child of the context: `os.wait()` there sees it, as it would see a resource tracker of multiprocessing.
 """
@@ -14,11 +14,25 @@ import os
 import select
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List
+
 GRACE_S = 0.8
 
 # How often the context is looked for where no descriptor tells of its end reliably: Python before 3.9, macOS,
 # a sandbox without pidfd_open. There the pipe can be held open by processes that the context forked.
 _LOOK_MS = 500
+
+
+# By which a context names the further process groups that are to end with it; none in the root.
+_groups_fd = -1
+
+
+def guard(group: int) -> None:
+    """Have this process group end with the context; no more, if the number is given negated: before it is reaped."""
+    if _groups_fd >= 0:
+        os.write(_groups_fd, group.to_bytes(4, "big", signed=True))
 
 
 def start(link_fd: int) -> int:
@@ -36,24 +50,30 @@ def start(link_fd: int) -> int:
     except (AttributeError, OSError):
         ended = os.pipe()[0]  # the other end stays open for as long as the context lives
         look_ms = _LOOK_MS
+    global _groups_fd
+    groups, _groups_fd = os.pipe()
     pid = os.fork()
     if pid:
         os.close(ended)
+        os.close(groups)
         return pid
     try:
         os.setsid()  # signals to the context's group, Ctrl-C and a hang-up of the terminal aren't for us
-        _let_go(link_fd, ended)
-        _watch(context, link_fd, ended, look_ms)
-        os.kill(-context, 9)
+        _let_go(link_fd, ended, groups)
+        for group in _watch(context, link_fd, ended, groups, look_ms):
+            try:
+                os.killpg(group, 9)
+            except OSError:
+                pass  # nothing is left of it
     finally:
         os._exit(0)
 
 
-def _let_go(link_fd: int, ended: int) -> None:
+def _let_go(*kept: int) -> None:
     # What we hold open, others wait for: the near side for the end of stdout, programs for the end of their pipes.
     # Descriptors above 4096 don't occur this early, and a higher bound would cost where close_range is missing.
     start = 0
-    for end in sorted((link_fd, ended)) + [4096]:
+    for end in sorted(kept) + [4096]:
         if start < end:  # closerange(0, 0) closes everything on Python 3.10 and later
             os.closerange(start, end)
         start = end + 1
@@ -65,15 +85,27 @@ def _let_go(link_fd: int, ended: int) -> None:
         pass
 
 
-def _watch(context: int, link_fd: int, ended: int, look_ms: "int | None") -> None:
-    """Return when the context is gone, or when its link has hung up and its grace is over."""
+def _watch(context: int, link_fd: int, ended: int, groups: int, look_ms: "int | None") -> "List[int]":
+    """Return what to kill when the context is gone, or when its link has hung up and its grace is over."""
+    doomed = [context]
     poller = select.poll()
     # Linux reports a hang-up unasked, whatever data is still unread. macOS does when POLLHUP is asked for.
     poller.register(link_fd, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
-    poller.register(ended, select.POLLIN)
+    for fd in ended, groups:
+        poller.register(fd, select.POLLIN)
     leave_by = None
-    while os.getppid() == context and (leave_by is None or time.monotonic() < leave_by):
-        found = [fd for fd, _ in poller.poll(look_ms)]
+    alive = True
+    while alive and (leave_by is None or time.monotonic() < leave_by):
+        # Asked before the last look at what it wrote.
+        alive = os.getppid() == context
+        found = [fd for fd, _ in poller.poll(look_ms if alive else 0)]
+        if groups in found:
+            words = os.read(groups, 4096)
+            for at in range(0, len(words), 4):
+                group = int.from_bytes(words[at : at + 4], "big", signed=True)
+                doomed.append(group) if group > 0 else doomed.remove(-group)
+            if words:
+                found.remove(groups)
         for fd in found:
             poller.unregister(fd)
             look_ms = 20  # the pipe says only that the end is near; and a grace has its end
@@ -81,3 +113,4 @@ def _watch(context: int, link_fd: int, ended: int, look_ms: "int | None") -> Non
             leave_by = time.monotonic() + GRACE_S
         if not found:
             time.sleep(0.02)  # macOS wakes us for unread data as well: not more often than this
+    return doomed
