@@ -28,7 +28,15 @@ LAYERS = (
         "core/frames.py",
         "core/events.py",
     ),
-    ("core/remote.py", "core/link.py", "core/flow.py", "core/switch.py", "core/calls.py", "core/streams.py"),
+    (
+        "core/remote.py",
+        "core/link.py",
+        "core/flow.py",
+        "core/relay.py",
+        "core/switch.py",
+        "core/calls.py",
+        "core/streams.py",
+    ),
     ("core/node.py",),
     ("runtime/__init__.py", "runtime/ports.py", "runtime/receivers.py", "runtime/select.py"),
     (

@@ -18,7 +18,7 @@ from plasmid.builtin.modules import ModuleServer
 from plasmid.connect import connector as connecting
 from plasmid.connect.ways import Ways
 from plasmid.core import address as addresses
-from plasmid.core import values
+from plasmid.core import relay, values
 from plasmid.core.errors import PlasmidError
 from plasmid.core.events import LinkEnded, LinkLeft, LinkOpened
 from plasmid.core.switch import PARENT
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, List, Optional, Union
 
     from plasmid.connect.connector import Connector, Started
+
+# What links to children need must be in memory before the first: a switch can't wait for it.
+NEEDED_BY_LINKS = (relay,)
 
 # How long close() lets children finish what they are sending before it ends their processes.
 CLOSE_MAX_S = 5.0

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plasmid.core import relay
 from plasmid.core.errors import Overloaded, ProtocolError
 from plasmid.core.flow import (
     ASSEMBLIES_MAX,
@@ -181,8 +182,8 @@ def test_a_small_frame_waits_for_one_chunk_of_each_long_body() -> None:
 def test_each_origin_has_its_turn_whatever_another_floods() -> None:
     outbox = Outbox()
     for id in range(100):
-        assert outbox.relay(small(id, "/1/%d" % (id + 1)), 1)
-    assert outbox.relay(small(1000, "/3"), 3)
+        assert relay.queue(outbox, small(id, "/1/%d" % (id + 1)), 1)
+    assert relay.queue(outbox, small(1000, "/3"), 3)
     outbox.push(frame(Kind.CALL, 0, 2000, "/", "/2"))
     outbox.push(frame(Kind.ERROR, 0, 3000, "/", "/2"), REACTIONS)
     assert ids(written(outbox)) == [0, 1000, 2000, 3000, *range(1, 100)]
@@ -191,8 +192,8 @@ def test_each_origin_has_its_turn_whatever_another_floods() -> None:
 def test_a_long_body_that_is_passed_on_takes_turns_with_others_of_its_link() -> None:
     outbox = Outbox()
     for _ in range(3):
-        assert outbox.relay(read_frame(frame(Kind.DATA, MORE, 1, "/1", "/2", b"chunk")), 1)
-    assert outbox.relay(small(2), 1)
+        assert relay.queue(outbox, read_frame(frame(Kind.DATA, MORE, 1, "/1", "/2", b"chunk")), 1)
+    assert relay.queue(outbox, small(2), 1)
     assert ids(written(outbox)) == [1, 2, 1, 1]
 
 
@@ -207,8 +208,8 @@ def test_frames_of_one_flow_that_is_passed_on_keep_their_order_whatever_their_ki
         ("CLOSE", Lane.ITEM, 9, "/1", "/2", b"e"),
     ]
     for name, flags, id, source, target, body in sent:
-        assert outbox.relay(read_frame(frame(getattr(Kind, str(name)), flags, id, source, target, body)), 1)
-        assert outbox.relay(small(100, "/1/1"), 1)
+        assert relay.queue(outbox, read_frame(frame(getattr(Kind, str(name)), flags, id, source, target, body)), 1)
+        assert relay.queue(outbox, small(100, "/1/1"), 1)
     assert [one for one in written(outbox) if one[2] == 9] == sent
 
 
@@ -279,12 +280,12 @@ def test_a_link_may_have_so_much_waiting_and_no_byte_more(kind: int, limit: int)
     outbox = Outbox()
     full = small(1, kind=kind, size=1000)
     outbox.shares[1] = limit - len(full.raw) + 1
-    assert not outbox.relay(full, 1)
+    assert not relay.queue(outbox, full, 1)
     assert (outbox.shares, bool(outbox)) == ({1: limit - len(full.raw) + 1}, False)
     outbox.shares[1] -= 1
-    assert outbox.relay(full, 1)
+    assert relay.queue(outbox, full, 1)
     assert outbox.shares == {1: limit}
-    assert outbox.relay(full, 2)  # another link has a share of its own
+    assert relay.queue(outbox, full, 2)  # another link has a share of its own
 
 
 # -- Outbox: the loss of a context
@@ -295,11 +296,11 @@ def test_nothing_that_came_from_a_context_is_overtaken_by_its_loss() -> None:
     outbox = Outbox()
     lost = frame(Kind.LOST, 0, 0, "/1/5", "/2")
     for _ in range(3):
-        assert outbox.relay(read_frame(frame(Kind.DATA, MORE, 1, "/1/5", "/2", b"chunk")), 1)
-        assert outbox.relay(read_frame(frame(Kind.DATA, MORE, 2, "/1/5/1", "/2", b"chunk")), 1)
-    assert outbox.relay(read_frame(frame(Kind.DATA, MORE, 3, "/1/6", "/2", b"chunk")), 1)
-    outbox.push_last(at("/1/5"), lost, 1)
-    assert outbox.relay(small(4, "/1/6"), 1)
+        assert relay.queue(outbox, read_frame(frame(Kind.DATA, MORE, 1, "/1/5", "/2", b"chunk")), 1)
+        assert relay.queue(outbox, read_frame(frame(Kind.DATA, MORE, 2, "/1/5/1", "/2", b"chunk")), 1)
+    assert relay.queue(outbox, read_frame(frame(Kind.DATA, MORE, 3, "/1/6", "/2", b"chunk")), 1)
+    relay.queue_last(outbox, at("/1/5"), lost, 1)
+    assert relay.queue(outbox, small(4, "/1/6"), 1)
     names = [one[:1] + one[2:4] for one in written(outbox)]
     assert sorted(names[: names.index(("LOST", 0, "/1/5"))]) == [
         *[("CALL", 4, "/1/6")],
@@ -315,12 +316,12 @@ def test_what_two_sent_each_other_stays_on_its_side_of_the_word_that_they_lost_e
     # D5
     outbox = Outbox()
     for body in (b"1", b"2"):
-        assert outbox.relay(read_frame(frame(Kind.DATA, MORE, 1, "/1/5", "/2", body)), 1)
-        assert outbox.relay(read_frame(frame(Kind.DATA, MORE, 2, "/1/5", "/3", body)), 1)
-        assert outbox.relay(read_frame(frame(Kind.DATA, MORE, 3, "/1/5/1", "/2", body)), 1)
-    outbox.push_last(at("/1/5"), frame(Kind.LOST, PAIR, 0, "/1/5", "/2", b"lost"), 1, at("/2"))
+        assert relay.queue(outbox, read_frame(frame(Kind.DATA, MORE, 1, "/1/5", "/2", body)), 1)
+        assert relay.queue(outbox, read_frame(frame(Kind.DATA, MORE, 2, "/1/5", "/3", body)), 1)
+        assert relay.queue(outbox, read_frame(frame(Kind.DATA, MORE, 3, "/1/5/1", "/2", body)), 1)
+    relay.queue_last(outbox, at("/1/5"), frame(Kind.LOST, PAIR, 0, "/1/5", "/2", b"lost"), 1, at("/2"))
     for id in (1, 9):
-        assert outbox.relay(read_frame(frame(Kind.DATA, MORE, id, "/1/5", "/2", b"after")), 1)
+        assert relay.queue(outbox, read_frame(frame(Kind.DATA, MORE, id, "/1/5", "/2", b"after")), 1)
     found = written(outbox)
     assert [one[5] for one in found if one[3:5] == ("/1/5", "/2")] == [b"1", b"2", b"lost", b"after", b"after"]
     # Others of either end go on as they were.
@@ -331,10 +332,10 @@ def test_what_two_sent_each_other_stays_on_its_side_of_the_word_that_they_lost_e
 
 def test_a_loss_told_twice_is_sent_twice_and_loses_nothing() -> None:
     outbox = Outbox()
-    assert outbox.relay(small(1, "/1/5"), 1)
+    assert relay.queue(outbox, small(1, "/1/5"), 1)
     for reason in (b"one", b"two"):
-        outbox.push_last(at("/1/5"), frame(Kind.LOST, 0, 0, "/1/5", "/2", reason), 1)
-    assert outbox.relay(small(2, "/1/5"), 1)
+        relay.queue_last(outbox, at("/1/5"), frame(Kind.LOST, 0, 0, "/1/5", "/2", reason), 1)
+    assert relay.queue(outbox, small(2, "/1/5"), 1)
     assert sorted((one[2], one[5]) for one in written(outbox)) == [(0, b"one"), (0, b"two"), (1, b""), (2, b"")]
     assert (outbox.shares, bool(outbox)) == ({}, False)
 
@@ -351,11 +352,11 @@ def test_whatever_is_queued_comes_out_once_and_in_the_order_of_its_flow(
             outbox.push(frame(Kind.CALL, 0, 77, "/", "/2", body))
             expected.setdefault(("/", 77), []).append(body)
         elif what == 4:
-            outbox.push_last(at("/%d" % origin), frame(Kind.LOST, 0, 0, "/%d" % origin, "/2", body), origin)
+            relay.queue_last(outbox, at("/%d" % origin), frame(Kind.LOST, 0, 0, "/%d" % origin, "/2", body), origin)
             expected.setdefault(("/%d" % origin, 0), []).append(body)
         else:
             source = "/%d" % origin
-            assert outbox.relay(read_frame(frame(Kind.DATA, MORE, id + 1, source, "/2", body)), origin)
+            assert relay.queue(outbox, read_frame(frame(Kind.DATA, MORE, id + 1, source, "/2", body)), origin)
             expected.setdefault((source, id + 1), []).append(body)
     found: dict[Any, list[bytes]] = {}
     for _, _, id, source, _, body in written(outbox, size_max):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from plasmid.core import flow, switch, values
+from plasmid.core import flow, relay, switch, values
 from plasmid.core.errors import FrameError, NotSent, Overloaded, Refused
 from plasmid.core.flow import CREDIT_INITIAL, OUTBOX_SIZE_MAX, OWN, REACTIONS, U64, Outgoing
 from plasmid.core.frames import CHUNK_SIZE, NO_REPLY, PAIR, Kind, Lane
@@ -345,7 +345,7 @@ def test_a_loss_is_told_to_exactly_those_who_spoke_with_the_lost_link() -> None:
     for id in made.links:
         waiting(made.links[id])
     made.dirty.clear()
-    made.tell_lost(made.links[1], at("/3/1/5"), "it closed its end")
+    relay.tell_lost(made, made.links[1], at("/3/1/5"), "it closed its end")
     assert {id: waiting(link) for id, link in made.links.items()} == {
         PARENT: [("LOST", 0, 0, "/3/1/5", "/", b"it closed its end")],
         1: [],
@@ -359,7 +359,7 @@ def test_who_has_gone_itself_is_not_told() -> None:
     made = switch_at("/", 1, 2)
     forward(made, 1, Kind.CALL, "/1", "/2")
     made.remove_link(2, "gone")
-    made.tell_lost(made.links[1], at("/1"), "gone too")
+    relay.tell_lost(made, made.links[1], at("/1"), "gone too")
     assert made.dirty == {2}  # from the call, before
 
 
@@ -369,11 +369,11 @@ def test_who_floods_others_with_losses_is_cut_but_a_true_loss_is_always_told() -
     waiting(made.links[2])
     made.links[2].outbox.shares[1] = 2 * OUTBOX_SIZE_MAX
     with pytest.raises(FrameError) as caught:
-        made.tell_lost(made.links[1], at("/1/5"), "a lie")
+        relay.tell_lost(made, made.links[1], at("/1/5"), "a lie")
     assert caught.value.found == "it sends more than the link to /2 takes, and goes on"
     link = made.remove_link(1, "cut")
     assert link is not None
-    made.tell_lost(link, at("/1"), "cut")
+    relay.tell_lost(made, link, at("/1"), "cut")
     assert [one[3:] for one in waiting(made.links[2])] == [("/1/5", "/2", b"a lie"), ("/1", "/2", b"cut")]
 
 

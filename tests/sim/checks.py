@@ -107,7 +107,7 @@ def check_books(machine: Machine) -> None:
     for link in node.links.values():
         outbox = link.outbox
         held["link %d" % link.id] = [
-            *(sum(outbox.shares.values()), outbox.flows_size, len(outbox._relayed), len(outbox._rings)),
+            *(sum(outbox.shares.values()), outbox.flows_size, len(outbox.relayed), len(outbox._rings)),
             *(len(outbox._turns), len(outbox._urgent), len(outbox.finished)),
         ]
         for inbox in link.inbox, link.replies:

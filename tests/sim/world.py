@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from plasmid.core import address as addresses
-from plasmid.core import calls, flow, switch
+from plasmid.core import calls, flow, relay, switch
 from plasmid.core.flow import RECEIVE_QUOTA
 from plasmid.core.switch import PARENT
 from tests.sim import checks
@@ -34,7 +34,7 @@ SIZES = (0, 1, 20, 20, 20, 20, 100, 100, 100, 1000, 5000, 30_000, 66_000, 200_00
 def small_outboxes(size_max: "int | None") -> "Iterator[None]":
     """Lower what may wait to be written to one link, so that a few calls reach it."""
     before = flow.OUTBOX_SIZE_MAX
-    modules: tuple[Any, ...] = (flow, switch, calls)  # each has the name
+    modules: tuple[Any, ...] = (flow, switch, relay, calls)  # each has the name
     try:
         for module in modules:
             module.OUTBOX_SIZE_MAX = size_max or before

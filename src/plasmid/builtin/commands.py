@@ -107,35 +107,12 @@ class Running:
     def __init__(
         self, argv: "List[str]", cwd: str, env: "Dict[str, Optional[str]]", stdin: "Optional[Receiver]"
     ) -> None:
-        import subprocess
-
-        environment = dict(os.environ)
-        for name, value in env.items():
-            if value is None:
-                environment.pop(name, None)
-            else:
-                environment[name] = value
-        _check_program(argv[0], cwd, environment.get("PATH", os.defpath))
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            *(GATE + argv, 0),
-            stdin=pipe,
-            stdout=pipe,
-            stderr=pipe,
-            cwd=cwd or None,
-            env=environment,
-            start_new_session=True,
-        )  # type: subprocess.Popen[bytes]
+        self._process = _start(argv, cwd, env)
         self.group = self._process.pid
-        try:
-            watchdog.guard(self.group)
-        except OSError:
-            self._process.kill()
-            self._process.wait()
-            raise
         self.status = None  # type: Optional[int]
         self._stopped = False
         self._wake, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
         self._outputs = {}  # type: Dict[int, str]
         self._stdin = stdin
         self._unwritten = memoryview(b"")
@@ -149,17 +126,15 @@ class Running:
         self._exited = _exit_descriptor(self.group)
         if self._exited >= 0:
             self._poller.register(self._exited, select.POLLIN)
-        os.set_blocking(self._waker, False)
         assert self._process.stdin is not None
-        os.write(self._process.stdin.fileno(), b"\n")
         if stdin is None:
             self._process.stdin.close()
-        else:
-            os.set_blocking(self._process.stdin.fileno(), False)
-            with ports.guard:
-                stdin._selects.append(self)
-                if stdin.has():
-                    self.source_ready(stdin)
+            return
+        os.set_blocking(self._process.stdin.fileno(), False)
+        with ports.guard:
+            stdin._selects.append(self)
+            if stdin.has():
+                self.source_ready(stdin)
 
     def stop(self) -> None:
         """Ask the group to leave, and the thread that serves it to end it. Any thread, under any lock."""
@@ -265,6 +240,39 @@ class Running:
             self._poller.unregister(fd)
         except KeyError:
             pass
+
+
+def _start(argv: "List[str]", cwd: str, env: "Dict[str, Optional[str]]") -> "subprocess.Popen[bytes]":
+    """Start a program in a group that the watchdog knows of. OSError if it can't be."""
+    import subprocess
+
+    environment = dict(os.environ)
+    for name, value in env.items():
+        if value is None:
+            environment.pop(name, None)
+        else:
+            environment[name] = value
+    _check_program(argv[0], cwd, environment.get("PATH", os.defpath))
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        GATE + argv,
+        bufsize=0,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        cwd=cwd or None,
+        env=environment,
+        start_new_session=True,
+    )  # type: subprocess.Popen[bytes]
+    assert process.stdin is not None
+    try:
+        watchdog.guard(process.pid)
+        os.write(process.stdin.fileno(), b"\n")
+    except OSError:
+        process.kill()
+        process.wait()
+        raise
+    return process
 
 
 def _check_program(program: str, cwd: str, path: str) -> None:

@@ -48,8 +48,6 @@ OUTBOX_SIZE_MAX = 16 * 1024 * 1024
 # Whose frames wait, beside the ids of links: our own, and those that the peer itself makes us say.
 OWN, REACTIONS = -1, -2
 
-_PARTED = LANE_MASK + 1  # in place of a lane, for what waits behind the LOST of a pair
-
 
 class Outgoing:
     """One long body on its way out. Its parts are never copied, so they must not change until it has been sent.
@@ -119,7 +117,8 @@ class Outbox:
     Urgent frames first; then each origin in turn gives one frame, of each of its flows in turn. So a link that floods
     another delays only itself. Frames of one flow keep their order, and so do all single frames of one origin.
 
-    shares: bytes of whole frames held, by origin: OWN, REACTIONS or the link they came by. flows_size: bytes of the
+    shares: bytes of whole frames held, by origin: OWN, REACTIONS or the link they came by. relayed: frames that came by
+    other links, by the body that they are part of; see relay.py. flows_size: bytes of the
     long answers that haven't been handed out whole; other long bodies are their callers' affair. finished: the long
     bodies that have.
     """
@@ -131,62 +130,26 @@ class Outbox:
         self._urgent = deque()  # type: Deque[bytes]
         self._turns = deque()  # type: Deque[int]
         self._rings = {}  # type: Dict[int, Deque[Union[bytes, Outgoing, FlowKey]]]
-        self._relayed = {}  # type: Dict[FlowKey, Deque[bytes]]
+        self.relayed = {}  # type: Dict[FlowKey, Deque[bytes]]
 
     def __bool__(self) -> bool:
         return bool(self._turns or self._urgent)
 
     def push(self, frame: bytes, origin: int = OWN) -> None:
         """Queue one whole frame made here."""
-        self._count(frame, origin)
-        self._queue(frame, origin)
+        self.count(frame, origin)
+        self.enter(frame, origin)
 
     def push_urgent(self, frame: bytes) -> None:
         """Queue a small frame ahead of all others."""
-        self._count(frame, REACTIONS)
+        self.count(frame, REACTIONS)
         self._urgent.append(frame)
 
     def push_flow(self, flow: Outgoing) -> None:
         """Queue a long body, or queue it again when it has got credit."""
         if flow.ready and not flow.queued:
             flow.queued = True
-            self._queue(flow, OWN)
-
-    def relay(self, frame: Frame, origin: int) -> bool:
-        """Queue a frame that came by link `origin`. False, and nothing is queued, where its share is used up."""
-        # Requests stop at half, so that a full queue of them can't make answers vanish.
-        size_max = OUTBOX_SIZE_MAX // 2 if frame.kind == Kind.CALL else OUTBOX_SIZE_MAX
-        if self.shares.get(origin, 0) + len(frame.raw) > size_max:
-            return False
-        key = frame.source, frame.target, frame.id, frame.lane
-        frames = self._relayed.get(key)
-        if frames is None:
-            # Not ahead of word that these two have lost each other: that would end this as well, unheard.
-            frames = self._relayed.get((frame.source, frame.target, 0, _PARTED))
-            frames = self._relayed[key] = deque() if frames is None else frames
-            self._queue(key, origin)
-        frames.append(frame.raw)
-        self._count(frame.raw, origin)
-        return True
-
-    def push_last(self, gone: bytes, frame: bytes, origin: int, target: "Optional[bytes]" = None) -> None:
-        """Queue a frame behind all that came from `gone` or below it: none of that may be overtaken.
-
-        target: only what goes from `gone` itself to there. That stays behind the frame as well.
-        """
-        all_of_it = deque()  # type: Deque[bytes]
-        for key, frames in self._relayed.items():
-            if key[0].startswith(gone) if target is None else key[:2] == (gone, target):
-                # These flows are one from now on, lest what follows in one of them comes first.
-                all_of_it += frames
-                frames.clear()
-                self._relayed[key] = all_of_it
-        key = gone, target or b"", 0, 0 if target is None else _PARTED
-        if key not in self._relayed:
-            self._relayed[key] = all_of_it
-            self._queue(key, origin)
-        all_of_it.append(frame)
-        self._count(frame, origin)
+            self.enter(flow, OWN)
 
     def next_buffers(self, size_max: int) -> "List[Buffer]":
         """Return buffers to write in this order, about `size_max` bytes of them, [] when nothing may be sent."""
@@ -216,27 +179,29 @@ class Outbox:
                     self.finished.append(entry)
                 self.push_flow(entry)
         else:
-            frames = self._relayed[entry]
+            frames = self.relayed[entry]
             if frames:
                 frame = [self._release(frames.popleft(), origin)]
             if frames:
                 ring.append(entry)
             else:
-                del self._relayed[entry]
+                del self.relayed[entry]
         if ring:
             self._turns.append(origin)
         else:
             del self._rings[origin]
         return frame
 
-    def _queue(self, entry: "Union[bytes, Outgoing, FlowKey]", origin: int) -> None:
+    def enter(self, entry: "Union[bytes, Outgoing, FlowKey]", origin: int) -> None:
+        """Put a frame, a body of our own or the key of a relayed one in line for its turn."""
         ring = self._rings.get(origin)
         if ring is None:
             ring = self._rings[origin] = deque()
             self._turns.append(origin)
         ring.append(entry)
 
-    def _count(self, raw: bytes, origin: int) -> None:
+    def count(self, raw: bytes, origin: int) -> None:
+        """Enter a frame in the books."""
         self.shares[origin] = self.shares.get(origin, 0) + len(raw)
 
     def _release(self, raw: bytes, origin: int) -> bytes:

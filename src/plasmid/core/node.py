@@ -198,7 +198,8 @@ class Node:
         """End here what waits on the context at `gone` or below it, and tell those who spoke with it."""
         self.events.append(ContextGone(gone, reason))
         self._lost(lambda where: where.startswith(gone), "%s was lost: %s" % (addresses.text(gone), reason))
-        self.switch.tell_lost(via, gone, reason)
+        if via.talkers:
+            self.switch.relay.tell_lost(self.switch, via, gone, reason)
 
     def _lost(self, is_gone: "Callable[[bytes], bool]", found: str, for_good: bool = True) -> None:
         """End what goes on with these contexts. for_good: no more can come from them."""

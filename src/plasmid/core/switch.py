@@ -13,10 +13,10 @@ sends to it. No I/O here.
 """
 
 from plasmid.core import address, values
-from plasmid.core.errors import CallError, FrameError, NotSent, Overloaded
+from plasmid.core.errors import CallError, NotSent, Overloaded
 from plasmid.core.events import LinkEnded, LinkLeft, LinkOpened
 from plasmid.core.flow import OUTBOX_SIZE_MAX, OWN, REACTIONS, U64, Assembly, Outgoing
-from plasmid.core.frames import CHUNK_SIZE, MORE, NO_REPLY, PAIR, Frame, Kind, Lane, encode, encode_head, encode_reason
+from plasmid.core.frames import CHUNK_SIZE, MORE, NO_REPLY, Frame, Kind, Lane, encode, encode_head
 from plasmid.core.link import Link, LinkState
 
 TYPE_CHECKING = False
@@ -47,11 +47,17 @@ class Switch:
         self.links = {}  # type: Dict[int, Link]
         self.events = []  # type: List[Any]
         self.dirty = set()  # type: Set[int]
+        self.relay = None  # type: Any  # core/relay.py, once there is a child
         self.outgoing = {}  # type: Dict[FlowName, Tuple[Outgoing, Link]]
 
     def add_link(self, id: int, now: float) -> Link:
         """Return the new link to the parent (PARENT) or to the child of that number, our hello queued on it."""
         peer = address.ROOT if id == PARENT else address.child(self.address, id)
+        if id != PARENT and self.relay is None:
+            # In memory by now, see router.py: nothing may wait for it here.
+            from plasmid.core import relay
+
+            self.relay = relay
         link = self.links[id] = Link(id, self.address, peer, now)
         link.say_hello(self.facts)
         self.dirty.add(id)
@@ -173,36 +179,4 @@ class Switch:
                 found = "there is no context %s below %s" % (address.text(frame.target), address.text(self.address))
                 self.refuse(link, frame, NotSent("", "", found))
             return
-        # Both ways: who waits for an answer, and who is at work on one, want to hear of the other's loss.
-        way.talkers.add(link.id)
-        link.talkers.add(way.id)
-        self.dirty.add(way.id)
-        if frame.kind == Kind.LOST:
-            self._push_lost(way, link, frame.source, frame.target, frame.reason, PAIR)
-            return
-        if way.outbox.relay(frame, link.id):
-            return
-        found = "the link from %s towards %s can't keep up" % (address.text(self.address), address.text(frame.target))
-        if frame.kind == Kind.CALL:
-            self.refuse(link, frame, Overloaded("", "", found))
-            return
-        link.outbox.push(encode_reason(Kind.LOST, frame.target, frame.source, found, PAIR), REACTIONS)
-        self.dirty.add(link.id)
-        self._push_lost(way, link, frame.source, frame.target, found, PAIR)
-
-    def tell_lost(self, link: Link, gone: bytes, reason: str) -> None:
-        """Tell those who spoke with `link` that the context `gone`, there or below, is lost. FrameError as forward."""
-        for id in sorted(link.talkers):
-            talker = self.links.get(id)
-            if talker is not None:
-                self._push_lost(talker, link, gone, talker.peer, reason, 0)
-
-    def _push_lost(self, way: Link, link: Link, gone: bytes, target: bytes, reason: str, flags: int) -> None:
-        """Queue a LOST behind all that came from `gone` by `link`: a reply that made it must not be overtaken."""
-        lost = encode_reason(Kind.LOST, gone, target, reason, flags)
-        way.outbox.push_last(gone, lost, link.id, target if flags & PAIR else None)
-        self.dirty.add(way.id)
-        # An honest peer stops when it is told. The parent can't be cut; what it passes on is its own peers'.
-        flooded = way.outbox.shares[link.id] > 2 * OUTBOX_SIZE_MAX
-        if flooded and link.id != PARENT and link.state is not LinkState.CLOSED:
-            raise FrameError("it sends more than the link to %s takes, and goes on" % address.text(way.peer))
+        self.relay.pass_on(self, way, link, frame)

@@ -1,0 +1,100 @@
+"""What a context does that has children, and others don't: pass frames on, and tell of losses.
+
+It isn't sent at boot; the router, which makes children, brings it along, and the switch takes it up with the first of
+them. Everything here is a function of a Switch or of an Outbox, and touches nothing else. No I/O here.
+"""
+
+from plasmid.core import address
+from plasmid.core.errors import FrameError, Overloaded
+from plasmid.core.flow import OUTBOX_SIZE_MAX, REACTIONS, Outbox
+from plasmid.core.frames import LANE_MASK, PAIR, Frame, Kind, encode_reason
+from plasmid.core.link import Link, LinkState
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections import deque
+    from typing import Deque, Optional
+
+    from plasmid.core.switch import Switch
+else:
+    from _collections import deque
+
+_PARENT = 0  # as PARENT in switch.py, which is what imports this
+_PARTED = LANE_MASK + 1  # in place of a lane, for what waits behind the LOST of a pair
+
+
+def pass_on(switch: "Switch", way: Link, link: Link, frame: Frame) -> None:
+    """Pass on, by `way`, a frame that came by `link`. FrameError if its link floods the other."""
+    # Both ways: who waits for an answer, and who is at work on one, want to hear of the other's loss.
+    way.talkers.add(link.id)
+    link.talkers.add(way.id)
+    switch.dirty.add(way.id)
+    if frame.kind == Kind.LOST:
+        _push_lost(switch, way, link, frame.source, frame.target, frame.reason, PAIR)
+        return
+    if queue(way.outbox, frame, link.id):
+        return
+    found = "the link from %s towards %s can't keep up" % (address.text(switch.address), address.text(frame.target))
+    if frame.kind == Kind.CALL:
+        switch.refuse(link, frame, Overloaded("", "", found))
+        return
+    link.outbox.push(encode_reason(Kind.LOST, frame.target, frame.source, found, PAIR), REACTIONS)
+    switch.dirty.add(link.id)
+    _push_lost(switch, way, link, frame.source, frame.target, found, PAIR)
+
+
+def tell_lost(switch: "Switch", link: Link, gone: bytes, reason: str) -> None:
+    """Tell those who spoke with `link` that the context `gone`, there or below, is lost. FrameError as pass_on()."""
+    for id in sorted(link.talkers):
+        talker = switch.links.get(id)
+        if talker is not None:
+            _push_lost(switch, talker, link, gone, talker.peer, reason, 0)
+
+
+def _push_lost(switch: "Switch", way: Link, link: Link, gone: bytes, target: bytes, reason: str, flags: int) -> None:
+    """Queue a LOST behind all that came from `gone` by `link`: a reply that made it must not be overtaken."""
+    lost = encode_reason(Kind.LOST, gone, target, reason, flags)
+    queue_last(way.outbox, gone, lost, link.id, target if flags & PAIR else None)
+    switch.dirty.add(way.id)
+    # An honest peer stops when it is told. The parent can't be cut; what it passes on is its own peers'.
+    flooded = way.outbox.shares[link.id] > 2 * OUTBOX_SIZE_MAX
+    if flooded and link.id != _PARENT and link.state is not LinkState.CLOSED:
+        raise FrameError("it sends more than the link to %s takes, and goes on" % address.text(way.peer))
+
+
+def queue(outbox: Outbox, frame: Frame, origin: int) -> bool:
+    """Queue a frame that came by link `origin`. False, and nothing is queued, where its share is used up."""
+    # Requests stop at half, so that a full queue of them can't make answers vanish.
+    size_max = OUTBOX_SIZE_MAX // 2 if frame.kind == Kind.CALL else OUTBOX_SIZE_MAX
+    if outbox.shares.get(origin, 0) + len(frame.raw) > size_max:
+        return False
+    key = frame.source, frame.target, frame.id, frame.lane
+    frames = outbox.relayed.get(key)
+    if frames is None:
+        # Not ahead of word that these two have lost each other: that would end this as well, unheard.
+        frames = outbox.relayed.get((frame.source, frame.target, 0, _PARTED))
+        frames = outbox.relayed[key] = deque() if frames is None else frames
+        outbox.enter(key, origin)
+    frames.append(frame.raw)
+    outbox.count(frame.raw, origin)
+    return True
+
+
+def queue_last(outbox: Outbox, gone: bytes, frame: bytes, origin: int, target: "Optional[bytes]" = None) -> None:
+    """Queue a frame behind all that came from `gone` or below it: none of that may be overtaken.
+
+    target: only what goes from `gone` itself to there. That stays behind the frame as well.
+    """
+    all_of_it = deque()  # type: Deque[bytes]
+    for key, frames in outbox.relayed.items():
+        if key[0].startswith(gone) if target is None else key[:2] == (gone, target):
+            # These flows are one from now on, lest what follows in one of them comes first.
+            all_of_it += frames
+            frames.clear()
+            outbox.relayed[key] = all_of_it
+    key = gone, target or b"", 0, 0 if target is None else _PARTED
+    if key not in outbox.relayed:
+        outbox.relayed[key] = all_of_it
+        outbox.enter(key, origin)
+    all_of_it.append(frame)
+    outbox.count(frame, origin)
