@@ -198,7 +198,7 @@ class Running:
         """Return the descriptors that are ready."""
         if timeout_s is None and self._exited < 0:
             timeout_s = LOOK_S
-        waited = ports.about_to_wait and ports.about_to_wait()
+        waited = ports.about_to_wait and ports.about_to_wait(self)
         try:
             return [fd for fd, _ in self._poller.poll(None if timeout_s is None else timeout_s * 1000)]
         finally:
