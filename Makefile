@@ -7,6 +7,7 @@
 #   make format             put the code in its usual form
 #   make promises           write into docs/promises.md which test files keep each promise
 #   make bench              the measurements, into docs/performance.md; ARGS="--rounds 9" and the like are passed on
+#   make bench-hosts        fifty ssh hosts connected to at once, on this machine; ARGS="--hosts 12"; needs root
 #   make fuzz SECONDS=30    each fuzzer for so long
 #   make clean              remove .venv and caches
 
@@ -26,7 +27,7 @@ TEST := $(VENV)/.has-test
 DEV := $(VENV)/.has-dev
 BENCH := $(VENV)/.has-bench
 
-.PHONY: help demo test check ruff mypy pyright rules format promises bench fuzz clean
+.PHONY: help demo test check ruff mypy pyright rules format promises bench bench-hosts fuzz clean
 .DEFAULT_GOAL := help
 
 help:
@@ -72,6 +73,9 @@ promises: $(TEST)
 
 bench: $(BENCH)
 	$(PYTHON_IN_VENV) bench/run.py --peers --write docs/performance.md $(ARGS)
+
+bench-hosts: $(TEST)
+	$(PYTHON_IN_VENV) bench/hosts.py $(ARGS)
 
 fuzz: $(TEST)
 	@set -e; for fuzzer in tests/fuzz/fuzz_*.py; do \

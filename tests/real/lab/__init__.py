@@ -1,0 +1,1 @@
+"""Whole networks of hosts on this one machine, for tests that need more than one."""
