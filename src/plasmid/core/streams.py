@@ -78,10 +78,11 @@ class StreamState:
 class StreamIn:
     """What one context has put to a receiver of ours. `link` is the one it came by, which answers for its memory."""
 
-    __slots__ = "link", "state", "received", "taken", "granted"
+    __slots__ = "link", "window", "state", "received", "taken", "granted"
 
-    def __init__(self, link: int) -> None:
+    def __init__(self, link: int, window: int = STREAM_WINDOW) -> None:
         self.link = link
+        self.window = window
         self.state = StreamState.OPEN
         self.received = 0
         self.taken = 0
@@ -90,23 +91,28 @@ class StreamIn:
     def take(self, size: int) -> bool:
         """Note that a body was taken from the queue; return whether a grant should be sent now."""
         self.taken += size
-        granted = self.taken + STREAM_WINDOW
+        granted = self.taken + self.window
         # A grant for each value would double the frames; half a window keeps the sender busy.
-        if granted - self.granted < _HALF:
+        if granted - self.granted < self.window // 2:
             return False
         self.granted = granted
         return True
 
 
 class ReceiverState:
-    """One receiver of ours, as the protocol sees it. `ref` is the runtime's own handle."""
+    """One receiver of ours, as the protocol sees it. `ref` is the runtime's own handle.
 
-    __slots__ = "number", "token", "ref", "sources"
+    window: how much credit each source has open at most, once something of it was taken; STREAM_WINDOW or more.
+    """
 
-    def __init__(self, number: int, token: bytes, ref: "Any") -> None:
+    __slots__ = "number", "token", "ref", "window", "item_size_max", "sources"
+
+    def __init__(self, number: int, token: bytes, ref: "Any", window: int, item_size_max: int) -> None:
         self.number = number
         self.token = token
         self.ref = ref
+        self.window = window
+        self.item_size_max = item_size_max
         self.sources = {}  # type: Dict[bytes, StreamIn]
 
 
@@ -189,10 +195,17 @@ class Streams:
 
     # -- receiving
 
-    def open_receiver(self, number: int, token: bytes, ref: "Any") -> None:
+    def open_receiver(
+        self,
+        number: int,
+        token: bytes,
+        ref: "Any",
+        window: int = STREAM_WINDOW,
+        item_size_max: int = ITEM_SIZE_MAX,
+    ) -> None:
         """Let holders of `token` put values to the receiver `number`."""
-        assert number not in self.receivers and len(token) == TOKEN_SIZE
-        self.receivers[number] = ReceiverState(number, token, ref)
+        assert number not in self.receivers and len(token) == TOKEN_SIZE and window >= STREAM_WINDOW
+        self.receivers[number] = ReceiverState(number, token, ref, window, item_size_max)
 
     def close_receiver(self, number: int, reason: str) -> None:
         """Take no more values, and tell those who put some."""
@@ -226,7 +239,7 @@ class Streams:
         if stream is None:
             if len(receiver.sources) >= SOURCES_MAX:
                 raise Overloaded("", "", "%d contexts put to that receiver, and no more may" % SOURCES_MAX)
-            stream = receiver.sources[source] = StreamIn(via)
+            stream = receiver.sources[source] = StreamIn(via, receiver.window)
         return receiver, stream
 
     def _take_put(self, link: Link, frame: Frame) -> None:
@@ -244,7 +257,7 @@ class Streams:
             if stream.state is StreamState.BROKEN or not admits(stream.received, stream.granted, size):
                 raise ProtocolError("", "", "more was put than its credit allows")
             if more:
-                self._switch.grant(link, link.inbox.open(frame, Lane.ITEM, ITEM_SIZE_MAX))
+                self._switch.grant(link, link.inbox.open(frame, Lane.ITEM, receiver.item_size_max))
             else:
                 link.inbox.hold(size)
                 self._item(receiver, stream, frame.source, body)

@@ -13,7 +13,7 @@ from time import monotonic
 from plasmid.core import address as addresses
 from plasmid.core import events, values
 from plasmid.core.errors import Overloaded, ReceiverClosed
-from plasmid.core.streams import Streams
+from plasmid.core.streams import ITEM_SIZE_MAX, STREAM_WINDOW, Streams
 from plasmid.runtime import ports
 from plasmid.runtime.ports import Port, guard
 
@@ -75,6 +75,10 @@ class Receiver(Port):
     router: a Router. classes: looks up the classes that values may name, see plasmid.declare().
     """
 
+    # Bytes: what may be on its way from one context, once something of it was taken, and what one value may be.
+    window = STREAM_WINDOW
+    item_size_max = ITEM_SIZE_MAX
+
     def __init__(self, router: "Any", classes: "Optional[Callable[[str], Optional[type]]]" = None) -> None:
         super().__init__()
         self._runtime = router.runtime  # type: Runtime
@@ -86,7 +90,9 @@ class Receiver(Port):
         self._closed = False
         with self._runtime.lock:
             self.number = self._plumbing.new_number()
-            self._plumbing.streams.open_receiver(self.number, self._token, self)
+            self._plumbing.streams.open_receiver(
+                self.number, self._token, self, self.window, self.item_size_max
+            )
 
     def to_sender(self) -> "Sender":
         """Return the handle by which values are put here. It can be sent as part of any value."""

@@ -14,7 +14,7 @@ from plasmid.service.methods import STREAM_KEY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, Dict, List, Optional, Type
 
     from plasmid.runtime.context import Call, Context
     from plasmid.runtime.runtime import Runtime
@@ -215,9 +215,10 @@ def open_stream(
     args: "Dict[str, Any]",
     deadline: "Optional[float]" = None,
     classes: "Optional[Classes]" = None,
+    inflow_class: "Type[Inflow]" = Inflow,
 ) -> "Stream":
     """Call a generator method, and return the stream of its items."""
-    inflow = Inflow(context, classes)
+    inflow = inflow_class(context, classes)
     args = dict(args)
     args[STREAM_KEY] = inflow.to_sender()
     try:

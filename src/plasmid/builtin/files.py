@@ -1,0 +1,158 @@
+"""FileService: hands out files and folders that were registered, and takes in what a parent puts here.
+
+Whoever may call gets what was registered, and nothing beside it: a path is cut into names, matched name by name, and
+opened beneath what it was registered under. A parent of the context may have any path, as it may run any code here
+anyway. No path is ever relative to the folder that this process is in.
+
+Both ways the content is a stream of the items of reading.py, under credit, taken in by landing.py.
+"""
+
+import errno
+import os
+import stat
+from time import monotonic
+
+from plasmid.builtin import beneath, reading
+from plasmid.builtin.landing import COUNT_MAX, SIZE_MAX, Landing
+from plasmid.runtime.receivers import Receiver
+from plasmid.service.invokers import current_job
+from plasmid.service.methods import expose
+from plasmid.service.policy import AllowAny, AllowParents
+from plasmid.service.service import Service
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterator, List, Set, Tuple, Union
+
+    from plasmid.builtin.reading import Item
+    from plasmid.runtime.jobs import Job
+
+    Path = Union[str, bytes, os.PathLike[str]]
+    Names = Tuple[bytes, ...]
+
+# What is on its way to one receiver: enough for 80 MB/s where an answer takes 50 ms.
+WINDOW = 4 * reading.BLOCK_SIZE
+# An item is a block, or a batch that its last small file has made larger than it was to be.
+ITEM_SIZE_MAX = 2 * reading.BLOCK_SIZE
+
+
+class FileReceiver(Receiver):
+    """Where the items of a file are put to."""
+
+    window = WINDOW
+    item_size_max = ITEM_SIZE_MAX
+
+
+class FileService(Service):
+    """Serves what register() and register_prefix() were given, to every context of the tree; in a pool of yours.
+
+    In a child it is there when a parent first fetches something from it, or puts something there.
+    """
+
+    # A path and a few numbers; nobody needs more.
+    max_message_size = 16384
+
+    def __init__(self, router: "Any") -> None:
+        super().__init__(router)
+        self._files = set()  # type: Set[Names]
+        self._prefixes = set()  # type: Set[Names]
+
+    def register(self, path: "Path") -> None:
+        """Let others have this one file. It needn't be there yet: it is looked for each time."""
+        names = _own(path, "register")
+        if not names:
+            raise ValueError("register('/'): it is a folder; register_prefix() is for folders")
+        self._files.add(names)
+
+    def register_prefix(self, path: "Path") -> None:
+        """Let others have this folder and all that is below it, now or later; nothing through a symbolic link."""
+        self._prefixes.add(_own(path, "register_prefix"))
+
+    @expose(AllowAny())
+    def send(self, path: bytes, start: int = 0, prefix: bytes = b"") -> "Iterator[Item]":
+        """Give the items of a file or folder; plasmid.files.fetch() takes them in.
+
+        start, prefix: how much of the file the caller has, and the SHA-256 of that.
+        """
+        fd = self._open(path, current_job())
+        try:
+            yield from reading.items_of(fd, start, prefix)
+        finally:
+            os.close(fd)
+
+    @expose(AllowParents())
+    def receive(
+        self,
+        path: bytes,
+        size_max: int = SIZE_MAX,
+        count_max: int = COUNT_MAX,
+        resume: bool = False,
+        skip_special: bool = False,
+    ) -> "Iterator[List[Any]]":
+        """Take a file or folder in; plasmid.files.put() sends it.
+
+        Gives [where to put its items, how much is here already, the SHA-256 of that], and when it is in its place
+        what Landing.facts() says of it.
+        """
+        _split(path)
+        deadline = current_job().deadline
+        landing = Landing("put to '%s'" % beneath.text_of(path), path, size_max, count_max, resume, skip_special)
+        try:
+            receiver = FileReceiver(self.router)
+            try:
+                yield [receiver.to_sender(), landing.start, landing.prefix]
+                while not landing.is_whole:
+                    landing.take(receiver.get(None if deadline is None else max(0.0, deadline - monotonic())))
+            finally:
+                receiver.close()
+            landing.finish()
+        finally:
+            landing.close()
+        yield landing.facts()
+
+    def _open(self, path: bytes, msg: "Job") -> int:
+        """Return a descriptor of what the caller has asked for, if it may have it."""
+        names = tuple(_split(path))
+        try:
+            if msg.from_parent:
+                return beneath.open_any(path)
+            if names in self._files:
+                return _open_in(names[:-1], names[-1:], is_file=True)
+            for count in range(len(names), -1, -1):
+                if names[:count] in self._prefixes:
+                    return _open_in(names[:count], names[count:])
+        except OSError as error:
+            raise beneath.explained(error, path) from None
+        found = "it isn't registered there; FileService.register() or register_prefix() would do that"
+        raise PermissionError(errno.EACCES, found, beneath.text_of(path))
+
+
+def _open_in(root: "Names", below: "Names", is_file: bool = False) -> int:
+    """Open what was registered as `root`, as whoever did so meant it, and in it what the names lead to."""
+    folder = os.open(b"/" + b"/".join(root), beneath.FOLDER)
+    try:
+        fd = beneath.open_beneath(folder, below)
+    finally:
+        os.close(folder)
+    if is_file and not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise PermissionError(errno.EACCES, "it was registered as a file and is a folder")
+    return fd
+
+
+def _split(path: bytes) -> "List[bytes]":
+    """Return the names of a path that came in a message."""
+    try:
+        return beneath.split(path)
+    except ValueError as error:
+        raise PermissionError(errno.EACCES, "no path that is served: %s" % error, beneath.text_of(path[:300])) from None
+
+
+def _own(path: "Path", method: str) -> "Names":
+    """Return the names of a path that this program registers."""
+    written = os.fsencode(path)
+    try:
+        return tuple(beneath.split(written.rstrip(b"/") or b"/"))
+    except ValueError as error:
+        found = "%s; os.path.abspath() makes a path that can be registered" % error
+        raise ValueError("FileService.%s('%s'): %s" % (method, beneath.text_of(written[:300]), found)) from None
