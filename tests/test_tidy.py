@@ -101,6 +101,13 @@ LAYERS = (
         "builtin/children.py",
         "builtin/commands.py",
         "commands.py",
+        "builtin/beneath.py",
+        "builtin/reading.py",
+        "builtin/place.py",
+        "builtin/landing.py",
+        "builtin/files.py",
+        "builtin/push.py",
+        "files.py",
         "router.py",
         "surroundings.py",
         "inventory.py",
@@ -123,7 +130,7 @@ UPWARD_ALLOWED: "dict[tuple[str, str], str]" = {}
 # What travels to a far side, where Python may be 3.6.
 FAR_SIDE = (
     *("core/", "runtime/", "boot/", "connect/", "service/", "builtin/"),
-    *("commands.py", "router.py", "surroundings.py", "program.py", "public.py", "__init__.py"),
+    *("commands.py", "files.py", "router.py", "surroundings.py", "program.py", "public.py", "__init__.py"),
 )
 
 # Importing these costs nothing measurable, or the core can't do without.

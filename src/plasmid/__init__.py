@@ -9,7 +9,10 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from plasmid import commands as commands
+    from plasmid import files as files
     from plasmid import service as service
+    from plasmid.builtin.files import FileService as FileService
+    from plasmid.builtin.push import PushFileService as PushFileService
     from plasmid.connect.many import Connected as Connected
     from plasmid.core.errors import CallError as CallError
     from plasmid.core.errors import Cancelled as Cancelled

@@ -9,6 +9,8 @@ from importlib import import_module
 PUBLIC = {
     "plasmid.core.errors": "CallError Cancelled ConnectError ContextLost DeadlineExceeded NotSent Overloaded"
     " PlasmidError ProtocolError ReceiverClosed Refused RemoteError UnsendableValue ValueDecodeError",
+    "plasmid.builtin.files": "FileService",
+    "plasmid.builtin.push": "PushFileService",
     "plasmid.connect.many": "Connected",
     "plasmid.program": "declare main takes_econtext takes_router timeout",
     "plasmid.router": "Router",
@@ -20,7 +22,7 @@ PUBLIC = {
     "plasmid.service": "NO_REPLY AllowAny AllowContexts AllowNames AllowParents AllowSubtree Pool Service arg_spec"
     " expose no_reply",
 }
-SUBMODULES = "commands", "service"
+SUBMODULES = "commands", "files", "service"
 MODULES = {name: module for module, names in PUBLIC.items() for name in names.split()}
 
 HOOKS = {

@@ -148,7 +148,7 @@ class Reading:
         size = before.st_size
         mode = stat.S_IMODE(before.st_mode)
         if size <= SMALL_SIZE_MAX and not start:
-            data = _read(fd, size + 1)  # one more, to see that it ends there
+            data = read(fd, size + 1)  # one more, to see that it ends there
             self._check(fd, name, before, len(data))
             if self._add(["file", name, mode, before.st_mtime_ns, data, hashlib.sha256(data).digest()], len(data)):
                 yield self.taken()
@@ -156,7 +156,7 @@ class Reading:
         done = hashlib.sha256()
         if 0 < start <= size:
             for count in range(start, 0, -BLOCK_SIZE):
-                done.update(_read(fd, min(BLOCK_SIZE, count)))
+                done.update(read(fd, min(BLOCK_SIZE, count)))
                 if count // BLOCK_SIZE % HASHED_IN_SILENCE == 0:
                     yield []
             if done.digest() != prefix:
@@ -167,7 +167,7 @@ class Reading:
         yield self.taken() + [["begin", name, mode, before.st_mtime_ns, size, start]]
         left = size - start
         while left:
-            data = _read(fd, min(BLOCK_SIZE, left))
+            data = read(fd, min(BLOCK_SIZE, left))
             if not data:
                 break
             left -= len(data)
@@ -178,7 +178,7 @@ class Reading:
 
     def _check(self, fd: int, name: bytes, before: "os.stat_result", size: int) -> None:
         """Raise Changed unless the file is as it was before, and was of this size."""
-        if size != before.st_size or _stamp(os.fstat(fd)) != _stamp(before):
+        if size != before.st_size or stamp(os.fstat(fd)) != stamp(before):
             raise Changed("%s was changed while it was read" % (self._path_of(name) or "it"))
 
     def _path_of(self, name: bytes) -> str:
@@ -186,12 +186,12 @@ class Reading:
         return beneath.text_of(path + name)
 
 
-def _stamp(status: "os.stat_result") -> "Tuple[int, int, int]":
+def stamp(status: "os.stat_result") -> "Tuple[int, int, int]":
     """Return what changes when a file's content does."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _read(fd: int, size: int) -> bytes:
+def read(fd: int, size: int) -> bytes:
     """Return so many bytes, fewer only at the end of the file."""
     data = os.read(fd, size)
     if len(data) == size or not data:

@@ -90,9 +90,7 @@ class Receiver(Port):
         self._closed = False
         with self._runtime.lock:
             self.number = self._plumbing.new_number()
-            self._plumbing.streams.open_receiver(
-                self.number, self._token, self, self.window, self.item_size_max
-            )
+            self._plumbing.streams.open_receiver(self.number, self._token, self, self.window, self.item_size_max)
 
     def to_sender(self) -> "Sender":
         """Return the handle by which values are put here. It can be sent as part of any value."""
