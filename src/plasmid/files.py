@@ -22,33 +22,38 @@ from plasmid.service.streams import Inflow, open_stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Tuple
+    from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
     from plasmid.builtin.files import Path
     from plasmid.runtime.context import Context
     from plasmid.service.streams import Stream
+else:
+    from collections import namedtuple
 
 __all__ = ["Arrived", "FileService", "TransferError", "fetch", "put"]
 
 
-class Arrived:
-    """What arrived.
+if TYPE_CHECKING:
 
-    size: bytes. member_count: files and folders. digest: the SHA-256 of a single file, "" for a folder. skipped: what
-    was left out of a folder. resumed_at: how many bytes of the file were there from an earlier try.
-    """
+    class Arrived(NamedTuple):
+        """What arrived; see below."""
 
-    __slots__ = "size", "member_count", "digest", "skipped", "resumed_at"
+        size: int
+        member_count: int
+        digest: str
+        skipped: "List[str]"
+        resumed_at: int
 
-    def __init__(self, size: int, member_count: int, digest: str, skipped: "List[str]", resumed_at: int) -> None:
-        self.size = size
-        self.member_count = member_count
-        self.digest = digest
-        self.skipped = skipped
-        self.resumed_at = resumed_at
+else:
 
-    def __repr__(self) -> str:
-        return "<Arrived: %d bytes, %d files and folders>" % (self.size, self.member_count)
+    class Arrived(namedtuple("Arrived", "size member_count digest skipped resumed_at")):
+        """What arrived.
+
+        size: bytes. member_count: files and folders. digest: the SHA-256 of a single file, "" for a folder. skipped:
+        what was left out of a folder. resumed_at: how many bytes of the file were there from an earlier try.
+        """
+
+        __slots__ = ()
 
 
 _CLASSES = {"%s:%s" % (TransferError.__module__, TransferError.__name__): TransferError}  # type: Dict[str, type]

@@ -1,0 +1,404 @@
+"""What arrives, as a state machine: whole and in its place, or nothing of it anywhere."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plasmid.builtin.landing import DEPTH_MAX, Landing, State, TransferError
+from plasmid.builtin.place import umask
+
+MTIME_NS = 1_600_000_000_123_456_789
+SEEN = "fetch '/x' from web1 (/1)"
+
+
+def digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def small(name: bytes = b"", data: bytes = b"data", mode: int = 0o640) -> "list[Any]":
+    return ["file", name, mode, MTIME_NS, data, digest(data)]
+
+
+def begin(name: bytes = b"", size: int = 4, start: int = 0) -> "list[Any]":
+    return ["begin", name, 0o600, MTIME_NS, size, start]
+
+
+def folder(name: bytes = b"", mode: int = 0o750) -> "list[Any]":
+    return ["dir", name, mode, MTIME_NS]
+
+
+UP = ["up"]
+# One of each, for the table; the digest fits what comes in FILE.
+EVENTS: "dict[str, Any]" = {
+    "file": [small()],
+    "begin": [begin()],
+    "bytes": b"data",
+    "end": [["end", digest(b"data")]],
+    "dir": [folder()],
+    "up": [UP],
+    "skip": [["skip", b"l", "a symbolic link"]],
+    "nothing": [],
+}
+MEMBERS = {"file": [small(b"f")], "begin": [begin(b"f")], "dir": [folder(b"d")]}
+LEADING: "dict[str, list[Any]]" = {
+    State.NOTHING: [],
+    State.FOLDER: [[folder()]],
+    State.FILE: [[begin()]],
+    State.WHOLE: [[small()]],
+}
+TABLE = {
+    State.NOTHING: {"file": State.WHOLE, "begin": State.FILE, "dir": State.FOLDER},
+    State.FOLDER: {
+        "file": State.FOLDER,
+        "begin": State.FILE,
+        "dir": State.FOLDER,
+        "up": State.WHOLE,
+        "skip": State.FOLDER,
+    },
+    State.FILE: {"bytes": State.FILE, "end": State.WHOLE},
+    State.WHOLE: {},
+}
+
+
+class Arrival:
+    """A Landing at `out` in an empty folder of its own, and what is to be seen there."""
+
+    def __init__(self, where: Path) -> None:
+        self.where = where
+        self.out = where / "out"
+
+    def land(self, *items: Any, **options: Any) -> Landing:
+        """Feed it, finish and close."""
+        landing = Landing(SEEN, os.fsencode(self.out), **options)
+        try:
+            for item in items:
+                landing.take(item)
+            landing.finish()
+        finally:
+            landing.close()
+        return landing
+
+    def refused(self, *items: Any, **options: Any) -> str:
+        """Return why these items are refused; nothing may be left of them."""
+        before = self.names()
+        with pytest.raises(TransferError) as caught:
+            self.land(*items, **options)
+        assert self.names() == before
+        assert caught.value.what == SEEN
+        return caught.value.found
+
+    def names(self) -> "list[str]":
+        return sorted(os.listdir(self.where))
+
+
+@pytest.fixture(params=["a file without a name", "a hidden file"])
+def arrival(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Arrival:
+    """Give an Arrival, on a system that has files without a name, and on one that hasn't."""
+    if request.param == "a hidden file":
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    where = tmp_path / "where"
+    where.mkdir()
+    return Arrival(where)
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_left() -> "Iterator[None]":
+    before = len(os.listdir("/proc/self/fd"))
+    yield
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("state", TABLE)
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_event_does_in_every_state_what_the_table_says(arrival: Arrival, state: str, event: str) -> None:
+    landing = Landing(SEEN, os.fsencode(arrival.out), skips=True)
+    try:
+        for item in LEADING[state]:
+            landing.take(item)
+        item = MEMBERS.get(event, EVENTS[event]) if state == State.FOLDER else EVENTS[event]
+        wanted = state if event == "nothing" else TABLE[state].get(event)
+        if state == State.FILE and event == "end":
+            landing.take(b"data")
+        if wanted is None:
+            with pytest.raises(TransferError, match="its parts came in a wrong order"):
+                landing.take(item)
+        else:
+            landing.take(item)
+            assert landing.state == wanted
+    finally:
+        landing.close()
+    assert arrival.names() == []
+
+
+# U8, D10
+def test_a_file_arrives_with_its_permissions_and_time_and_nothing_beside_it(arrival: Arrival) -> None:
+    arrival.out.write_text("old")
+    landed = arrival.land([begin(size=6)], b"da", b"ta", b"..", [["end", digest(b"data..")]])
+    assert landed.facts() == [6, 1, digest(b"data.."), [], 0]
+    status = arrival.out.stat()
+    assert (arrival.out.read_bytes(), status.st_mtime_ns) == (b"data..", MTIME_NS)
+    assert stat.S_IMODE(status.st_mode) == 0o600
+    assert arrival.names() == ["out"]
+
+
+def test_no_file_arrives_setuid_or_with_what_umask_takes(arrival: Arrival) -> None:
+    arrival.land([small(mode=0o6777)])
+    assert stat.S_IMODE(arrival.out.stat().st_mode) == 0o777 & ~umask()
+    assert umask() != 0
+
+
+def test_until_it_is_whole_nobody_else_may_read_it_and_its_place_is_as_it_was(arrival: Arrival) -> None:
+    arrival.out.write_text("old")
+    landing = Landing(SEEN, os.fsencode(arrival.out))
+    landing.take([["begin", b"", 0o644, MTIME_NS, 4, 0]])
+    landing.take(b"data")
+    landing.take([["end", digest(b"data")]])
+    hidden = [name for name in arrival.names() if name != "out"]
+    assert [stat.S_IMODE((arrival.where / name).stat().st_mode) for name in hidden] in ([], [0o600])
+    assert arrival.out.read_text() == "old"
+    landing.close()
+    assert (arrival.names(), arrival.out.read_text()) == (["out"], "old")
+
+
+# U8
+def test_a_folder_arrives_with_all_that_is_in_it(arrival: Arrival) -> None:
+    landed = arrival.land(
+        [folder(), small(b"a", b"1"), folder(b"sub", 0o500), begin(b"large", 5)],
+        b"12345",
+        [["end", digest(b"12345")], folder(b"empty"), UP, UP, small(b"\xff\n", b"")],
+        [["skip", b"l", "a symbolic link"], UP],
+        skips=True,
+    )
+    assert landed.facts() == [6, 7, b"", ["l"], 0]
+    found = {
+        os.path.relpath(path, os.fsencode(arrival.where)): (
+            stat.S_IMODE(os.stat(path).st_mode),
+            os.stat(path).st_mtime_ns,
+        )
+        for path, _, _ in os.walk(os.fsencode(arrival.where))
+    }
+    del found[b"."]
+    assert found == {b"out": (0o750, MTIME_NS), b"out/sub": (0o500, MTIME_NS), b"out/sub/empty": (0o750, MTIME_NS)}
+    assert (arrival.out / "a").read_bytes() == b"1"
+    assert (arrival.out / "sub" / "large").read_bytes() == b"12345"
+    assert stat.S_IMODE((arrival.out / "a").stat().st_mode) == 0o640 & ~umask()
+    assert (arrival.out / "a").stat().st_mtime_ns == MTIME_NS
+    assert os.listdir(os.fsencode(arrival.out / "sub" / "empty")) == []
+
+
+def test_an_empty_folder_in_the_place_is_replaced_and_nothing_else_is(arrival: Arrival) -> None:
+    arrival.out.mkdir()
+    arrival.land([folder(), small(b"a"), UP])
+    with pytest.raises(FileExistsError, match="a folder with something in it is in its place"):
+        arrival.land([folder(), UP])
+    with pytest.raises(IsADirectoryError, match="a folder is in its place"):
+        arrival.land([small()])
+    assert arrival.names() == ["out"]
+    (arrival.where / "file").write_text("old")
+    arrival.out = arrival.where / "file"
+    with pytest.raises(FileExistsError, match="a file is in its place"):
+        arrival.land([folder(), UP])
+    assert arrival.out.read_text() == "old"
+
+
+def test_a_link_in_the_place_is_replaced_and_what_it_leads_to_is_as_it_was(arrival: Arrival, tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("old")
+    arrival.out.symlink_to(tmp_path / "target")
+    arrival.land([small()])
+    assert (arrival.out.is_symlink(), arrival.out.read_text()) == (False, "data")
+    assert (tmp_path / "target").read_text() == "old"
+
+
+def test_a_destination_needs_a_name_and_a_folder_that_is_there(arrival: Arrival) -> None:
+    with pytest.raises(IsADirectoryError, match="name what arrives, not only its folder"):
+        Landing(SEEN, os.fsencode(arrival.where) + b"/")
+    with pytest.raises(FileNotFoundError):
+        Landing(SEEN, os.fsencode(arrival.where / "none" / "out"))
+
+
+# U8, D12
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (b"", "it has an empty part"),
+        (b"..", "it holds '..', which isn't a name"),
+        (b".", "it holds '.', which isn't a name"),
+        (b"../out2", "a name in it holds a slash"),
+        (b"/etc/passwd", "a name in it holds a slash"),
+        (b"a\0b", "a name in it holds a NUL byte"),
+        (b"x" * 256, "a name in it is longer than 255 bytes"),
+    ],
+)
+@pytest.mark.parametrize("make", [small, begin, folder, lambda name: ["skip", name, "a link"]])
+def test_no_member_is_called_what_is_no_name(arrival: Arrival, make: Any, name: bytes, found: str) -> None:
+    expected = f"a member has an impossible name: {found}"
+    assert arrival.refused([folder(), make(name)], skips=True) == expected
+    assert arrival.names() == []
+
+
+def test_what_was_asked_for_keeps_the_name_that_it_is_given_here(arrival: Arrival) -> None:
+    expected = "what was asked for has no name of its own, but /etc/cron.d/evil came"
+    for record in small(b"/etc/cron.d/evil"), begin(b"/etc/cron.d/evil"), folder(b"/etc/cron.d/evil"):
+        assert arrival.refused([record]) == expected
+
+
+def test_two_members_of_one_name_are_refused(arrival: Arrival) -> None:
+    for second in small(b"a"), folder(b"a"), begin(b"a"):
+        with pytest.raises(FileExistsError):
+            arrival.land([folder(), small(b"a"), second])
+    assert arrival.names() == []
+
+
+# D10
+def test_what_arrives_otherwise_than_it_was_sent_is_refused(arrival: Arrival) -> None:
+    arrival.out.write_text("old")
+    expected = "what arrived isn't what was sent: its digest differs"
+    assert arrival.refused([begin()], b"dat4", [["end", digest(b"data")]]) == expected
+    assert arrival.refused([["file", b"", 0o600, 1, b"dat4", digest(b"data")]]) == expected
+    assert arrival.refused([begin()], b"data", [["end", b""]]) == expected
+    assert arrival.refused([begin()], b"dat", [["end", digest(b"data")]]) == "1 bytes of a file are missing"
+    assert arrival.refused([begin()], b"data") == "it ended before all had come"
+    assert arrival.refused() == "it ended before all had come"
+    assert arrival.out.read_text() == "old"
+    arrival.out.unlink()
+    assert arrival.refused([folder(), small(b"a")]) == "it ended before all had come"
+
+
+# D12
+def test_no_more_is_written_than_was_announced_and_no_more_announced_than_is_allowed(arrival: Arrival) -> None:
+    more = "more came of a file than the 4 bytes that were announced"
+    assert arrival.refused([begin()], b"data!") == more
+    assert arrival.refused([folder(), begin(b"a")], b"data!") == more
+    too_large = "it has 5 bytes or more, and 4 are allowed; size_max= allows more"
+    assert arrival.refused([begin(size=5)], size_max=4) == too_large
+    assert arrival.refused([folder(), small(b"a"), small(b"b", b"1")], size_max=4) == too_large
+    assert arrival.refused([begin(size=-1)]).startswith("it has -1 bytes or more")
+    too_many = "it has more than 2 files and folders; count_max= allows more"
+    assert arrival.refused([folder(), small(b"a"), small(b"b")], count_max=2) == too_many
+    assert arrival.refused([folder(), folder(b"a"), UP, folder(b"b")], count_max=2) == too_many
+    assert arrival.refused([folder(), small(b"a"), ["skip", b"b", "x"]], count_max=2, skips=True) == too_many
+    arrival.land([folder(), small(b"a"), UP], size_max=4, count_max=2)
+
+
+def test_folders_are_nested_to_a_limit(arrival: Arrival) -> None:
+    deep = [folder(), *(folder(b"d") for _ in range(DEPTH_MAX - 1))]
+    assert arrival.refused([*deep, folder(b"d")]) == "folders are nested more than 100 deep"
+    arrival.land([*deep, *([UP] * DEPTH_MAX)])
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        None,
+        "data",
+        bytearray(b"data"),
+        {"file": 1},
+        [None],
+        [[]],
+        [["file"]],
+        [["rm", b"x"]],
+        [[b"up"]],
+        [["dir", "name", 0, 0]],
+        [["dir", b"", True, 0]],
+        [["dir", b"", 0, 1 << 62]],
+        [["begin", b"", 0, 0, "4", 0]],
+        [["file", b"", 0, 0, "text", b""]],
+        [["end", "digest"]],
+        [["skip", b"", None]],
+        [["fail", b"bytes"]],
+        [["up", 1]],
+    ],
+)
+def test_what_is_no_item_is_refused(arrival: Arrival, item: Any) -> None:
+    found = arrival.refused(item)
+    no_item = f"an item of the type {type(item).__name__} came"
+    assert found == ("what came isn't a file, a folder or a part of one" if type(item) is list else no_item)
+
+
+def test_why_the_sender_gives_up_is_said_and_can_not_drive_a_terminal(arrival: Arrival) -> None:
+    assert arrival.refused([begin()], b"da", [["fail", "it was changed\x1b[2J\n"]]) == "it was changed\\x1b[2J\\n"
+    error = TransferError(SEEN, "it was changed while it was read")
+    assert str(error) == f"{SEEN}: it was changed while it was read. The destination is as it was"
+
+
+def test_a_link_in_a_folder_is_refused_unless_it_may_be_left_out(arrival: Arrival) -> None:
+    found = arrival.refused([folder(), folder(b"sub"), ["skip", b"l\n", "a symbolic link"]])
+    assert found == "sub/l\\n in it is a symbolic link; skip_special=True leaves such things out"
+
+
+class TestResuming:
+    """A file that is kept when the rest doesn't come."""
+
+    def test_it_goes_on_where_it_stopped(self, arrival: Arrival) -> None:
+        arrival.out.write_text("old")
+        with pytest.raises(TransferError, match="it ended before all had come"):
+            arrival.land([begin(size=6)], b"dat", resume=True)
+        assert (arrival.names(), arrival.out.read_text()) == ([".out.plasmid-partial", "out"], "old")
+        assert stat.S_IMODE((arrival.where / ".out.plasmid-partial").stat().st_mode) == 0o600
+        landing = Landing(SEEN, os.fsencode(arrival.out), resume=True)
+        assert (landing.start, landing.prefix) == (3, digest(b"dat"))
+        landing.take([begin(size=6, start=3)])
+        landing.take(b"a..")
+        landing.take([["end", digest(b"data..")]])
+        landing.finish()
+        landing.close()
+        assert landing.facts() == [6, 1, digest(b"data.."), [], 3]
+        assert (arrival.names(), arrival.out.read_text()) == (["out"], "data..")
+
+    def test_it_begins_anew_where_the_sender_has_another_file(self, arrival: Arrival) -> None:
+        (arrival.where / ".out.plasmid-partial").write_bytes(b"something longer")
+        landed = arrival.land([begin()], b"data", [["end", digest(b"data")]], resume=True)
+        assert landed.facts() == [4, 1, digest(b"data"), [], 0]
+        assert (arrival.names(), arrival.out.read_text()) == (["out"], "data")
+
+    def test_what_turned_out_wrong_is_not_kept_and_neither_is_nothing(self, arrival: Arrival) -> None:
+        (arrival.where / ".out.plasmid-partial").write_bytes(b"da")
+        with pytest.raises(TransferError, match="its digest differs"):
+            arrival.land([begin(start=2)], b"t4", [["end", digest(b"data")]], resume=True)
+        assert arrival.names() == []
+        with pytest.raises(TransferError, match="it ended before"):
+            arrival.land(resume=True)
+        assert arrival.names() == []
+
+    def test_a_sender_can_not_skip_what_is_not_there(self, arrival: Arrival) -> None:
+        assert arrival.refused([begin(start=2)]) == "it goes on at byte 2 of 4, but 0 are here"
+        assert arrival.refused([folder(), begin(b"a", start=-1)]) == "it goes on at byte -1 of 4, but 0 are here"
+        (arrival.where / ".out.plasmid-partial").write_bytes(b"data!")
+        found = arrival.refused([begin(start=5)], resume=True)
+        assert found == "it goes on at byte 5 of 4, but 5 are here"
+
+    # U8: the name can be guessed
+    def test_a_file_that_another_has_put_there_is_not_taken_for_an_earlier_try(
+        self, arrival: Arrival, tmp_path: Path
+    ) -> None:
+        (tmp_path / "target").write_text("old")
+        kept = arrival.where / ".out.plasmid-partial"
+        kept.symlink_to(tmp_path / "target")
+        with pytest.raises(OSError, match="symbolic links"):
+            Landing(SEEN, os.fsencode(arrival.out), resume=True)
+        kept.unlink()
+        os.link(tmp_path / "target", kept)
+        expected = ".out.plasmid-partial isn't a file of an earlier try; remove it"
+        assert arrival.refused(resume=True) == expected
+        kept.unlink()
+        os.mkfifo(kept)
+        assert arrival.refused(resume=True) == expected
+        assert (tmp_path / "target").read_text() == "old"
+
+    def test_two_transfers_do_not_write_to_the_same_file(self, arrival: Arrival) -> None:
+        first = Landing(SEEN, os.fsencode(arrival.out), resume=True)
+        first.take([begin()])
+        assert arrival.refused(resume=True) == "another transfer is writing .out.plasmid-partial"
+        first.take(b"data")
+        first.take([["end", digest(b"data")]])
+        first.finish()
+        first.close()
+        assert (arrival.names(), arrival.out.read_text()) == (["out"], "data")
+
+    def test_it_is_for_files(self, arrival: Arrival) -> None:
+        assert arrival.refused([folder()], resume=True) == "it is a folder; resume= is for files"
