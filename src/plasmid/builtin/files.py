@@ -10,10 +10,13 @@ Both ways the content is a stream of the items of reading.py, under credit, take
 import errno
 import os
 import stat
+import threading
 from time import monotonic
 
 from plasmid.builtin import beneath, reading
 from plasmid.builtin.landing import COUNT_MAX, SIZE_MAX, Landing
+from plasmid.core.address import STEP_SIZE
+from plasmid.core.errors import Overloaded
 from plasmid.runtime.receivers import Receiver
 from plasmid.service.invokers import current_job
 from plasmid.service.methods import expose
@@ -22,7 +25,7 @@ from plasmid.service.service import Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterator, List, Set, Tuple, Union
+    from typing import Any, Dict, Iterator, List, Set, Tuple, Union
 
     from plasmid.builtin.reading import Item
     from plasmid.runtime.jobs import Job
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
     Names = Tuple[bytes, ...]
 
 # What is on its way to one receiver: enough for 80 MB/s where an answer takes 50 ms.
-WINDOW = 4 * reading.BLOCK_SIZE
+WINDOW = 8 * reading.BLOCK_SIZE
+# How many transfers those behind one link may have under way. Each holds two blocks here while it isn't read.
+TRANSFERS_MAX = 32
 # An item is a block, or a batch that its last small file has made larger than it was to be.
 ITEM_SIZE_MAX = 2 * reading.BLOCK_SIZE
 
@@ -56,6 +61,8 @@ class FileService(Service):
         super().__init__(router)
         self._files = set()  # type: Set[Names]
         self._prefixes = set()  # type: Set[Names]
+        self._lock = threading.Lock()
+        self._transfers = {}  # type: Dict[bytes, int]
 
     def register(self, path: "Path") -> None:
         """Let others have this one file. It needn't be there yet: it is looked for each time."""
@@ -74,11 +81,25 @@ class FileService(Service):
 
         start, prefix: how much of the file the caller has, and the SHA-256 of that.
         """
-        fd = self._open(path, current_job())
+        job = current_job()
+        # By the link: what is below it may call itself by many addresses.
+        link = job.source[: len(self.router.myself().address) + STEP_SIZE]
+        with self._lock:
+            count = self._transfers.get(link, 0)
+            if count >= TRANSFERS_MAX and not job.from_parent:
+                raise Overloaded("FileService.send", "", "%d transfers are under way to that side" % count)
+            self._transfers[link] = count + 1
         try:
-            yield from reading.items_of(fd, start, prefix)
+            fd = self._open(path, job)
+            try:
+                yield from reading.items_of(fd, start, prefix)
+            finally:
+                os.close(fd)
         finally:
-            os.close(fd)
+            with self._lock:
+                self._transfers[link] -= 1
+                if not self._transfers[link]:
+                    del self._transfers[link]
 
     @expose(AllowParents())
     def receive(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Item = Union[bytes, List[Record]]
 
 # Above the credit that a body has unasked: so one for which there is no room waits, and is not refused.
-BLOCK_SIZE = 1 << 20
+BLOCK_SIZE = 1 << 19
 SMALL_SIZE_MAX = 1 << 16
 # What small files together may be until they're sent.
 BATCH_SIZE = 1 << 18

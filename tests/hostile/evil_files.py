@@ -1,0 +1,187 @@
+"""A child that answers for FileService with what it likes, and one that asks for what it shouldn't have."""
+
+import hashlib
+
+import plasmid
+from plasmid.runtime.receivers import Receiver
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from plasmid.router import ExternalContext, Router
+
+NAME = "plasmid.builtin.files.FileService"
+MIB = 1 << 20
+
+
+def small(name: bytes, data: bytes = b"evil") -> "list[Any]":
+    """Return the record of a small file."""
+    return ["file", name, 0o777, 0, data, hashlib.sha256(data).digest()]
+
+
+def begin(size: int, start: int = 0, name: bytes = b"") -> "list[Any]":
+    """Return the record that begins a larger one."""
+    return ["begin", name, 0o777, 0, size, start]
+
+
+FOLDER = ["dir", b"", 0o777, 0]
+
+
+def endless(item: "Any") -> "Iterator[Any]":
+    """Give the same again and again."""
+    while True:
+        yield item
+
+
+def named(name: bytes) -> "Any":
+    """Return what sends a folder with a member of that name."""
+    return lambda: iter([[FOLDER, small(name)], [["up"]]])
+
+
+def announcing(size: int, *items: "Any") -> "Any":
+    """Return what announces a size, then gives these items."""
+    return lambda: iter([[begin(size)], *items])
+
+
+def _endless_file() -> "Iterator[Any]":
+    yield [begin(4)]
+    yield from endless(bytes(MIB))
+
+
+def _endless_members() -> "Iterator[Any]":
+    yield [FOLDER]
+    number = 0
+    while True:
+        yield [small(b"%d" % (number + n), b"") for n in range(100)]
+        number += 100
+
+
+def _endless_depth() -> "Iterator[Any]":
+    yield [FOLDER]
+    yield from endless([["dir", b"d", 0o777, 0]])
+
+
+def _endless_skips() -> "Iterator[Any]":
+    yield [FOLDER]
+    yield from endless([["skip", b"l" * 255, "x" * 100000]])
+
+
+SENDING = {
+    "a wrong digest": announcing(4, b"evil", [["end", bytes(32)]]),
+    "no digest": announcing(4, b"evil", [["end", b""]]),
+    "less than announced": announcing(5, b"evil", [["end", hashlib.sha256(b"evil").digest()]]),
+    "more than announced": _endless_file,
+    "far too much": announcing(1 << 50),
+    "a negative size": announcing(-1),
+    "no end": announcing(4, b"evil"),
+    "nothing": lambda: iter([]),
+    "the rest of what isn't there": lambda: iter([[begin(8, 4)], b"evil"]),
+    "a huge item": lambda: iter([[begin(1 << 30)], bytes(64 * MIB)]),
+    "items without end": _endless_members,
+    "folders without end": _endless_depth,
+    "links without end": _endless_skips,
+    "a link": lambda: iter([[FOLDER, ["skip", b"l", "a\x1b[2Jlink"]]]),
+    "another name": lambda: iter([[small(b"/etc/evil")]]),
+    "the same name twice": lambda: iter([[FOLDER, small(b"a"), small(b"a")]]),
+    "two files": lambda: iter([[small(b""), small(b"")]]),
+    "too many ends": lambda: iter([[FOLDER, ["up"], ["up"]]]),
+    "signs of life": lambda: endless([]),
+    "a terminal's commands": lambda: iter([[["fail", "\x1b]0;evil\x07\n" * 1000]]]),
+    "a number": lambda: iter([7]),
+    "a text": lambda: iter([[begin(4)], "evil"]),
+    "a dict": lambda: iter([{"file": b""}]),
+    "records of a wrong kind": lambda: iter([[["file", None]]]),
+    "permissions that are text": lambda: iter([[["dir", b"", "0777", 0]]]),
+    "a time that is none": lambda: iter([[["dir", b"", 0, 1 << 70]]]),
+    **{
+        "a member called %r" % name: named(name)
+        for name in (b"..", b".", b"", b"/etc/evil", b"../evil", b"a/../../evil", b"a\0b", b"x" * 300)
+    },
+}
+
+
+class EvilFiles(plasmid.Service):
+    """Stands in for the FileService of its context. doing: which attack it is at."""
+
+    doing = ""
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the name of the service that it stands in for."""
+        return NAME
+
+    @plasmid.expose(plasmid.AllowAny())
+    def send(self, path: bytes, start: int = 0, prefix: bytes = b"") -> "Iterator[Any]":
+        """Give the attack's items."""
+        yield from SENDING[EvilFiles.doing]()
+
+    @plasmid.expose(plasmid.AllowAny())
+    def receive(self, path: bytes, **options: "Any") -> "Iterator[Any]":
+        """Say where to put something, in one of several wrong ways."""
+        receiver = Receiver(self.router)
+        sender = receiver.to_sender()
+        if EvilFiles.doing == "no place":
+            yield 7
+        elif EvilFiles.doing == "a wrong place":
+            yield [sender, 0, "digest"]
+        elif EvilFiles.doing == "a place before the beginning":
+            yield [sender, -1, b""]
+        elif EvilFiles.doing == "a place far behind the end":
+            yield [sender, 1 << 62, b""]
+            while True:
+                item = receiver.get(10)
+                if type(item) is list and item and item[-1][0] in ("end", "file"):
+                    break
+            yield [1, 1, b"\xff", [7, "\x1b[2J"], 1]
+        elif EvilFiles.doing == "a closed place":
+            receiver.close()
+            yield [sender, 0, b""]
+            yield "it is there"
+        elif EvilFiles.doing == "lies":
+            yield [sender, 0, b""]
+            receiver.get(10)
+            yield ["all", "is", "well"]
+        receiver.close()
+
+
+@plasmid.takes_router
+def turn_evil(router: "Router") -> None:
+    """Answer for FileService from now on."""
+    plasmid.Pool(router, services=[EvilFiles(router)], size=4)
+
+
+def do(what: str) -> None:
+    """Be at this attack from now on."""
+    EvilFiles.doing = what
+
+
+@plasmid.takes_econtext
+def ask(paths: "list[Any]", econtext: "ExternalContext") -> "list[Any]":
+    """Ask the root's FileService for each; return what came, or the type of the error."""
+    found = []  # type: list[Any]
+    for path in paths:
+        try:
+            found.append(list(plasmid.service.stream(econtext.master, NAME, "send", path=path)))
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            found.append(type(error).__name__)
+    return found
+
+
+@plasmid.takes_econtext
+def hold_streams(path: bytes, count: int, econtext: "ExternalContext") -> "dict[str, int]":
+    """Ask for a large file many times, and read the first item of each only; return what came, how often."""
+    found = {}  # type: dict[str, int]
+    for _ in range(count):
+        try:
+            stream = plasmid.service.stream(econtext.master, NAME, "send", path=path)
+            outcome = str(stream.get(20)[0][0])
+            _held.append(stream)
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            outcome = str(error).partition("\n")[0]
+        found[outcome] = found.get(outcome, 0) + 1
+    return found
+
+
+_held = []  # type: list[Any]
