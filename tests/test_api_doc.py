@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import plasmid
-from plasmid import service
+from plasmid import files, service
 from plasmid.public import find
 
 ROOT = Path(__file__).parent.parent
@@ -94,6 +94,10 @@ def test_the_page_has_every_name_of_the_service_framework() -> None:
     text = PAGE.read_text()
     own = [name for name in service.__all__ if name not in PUBLIC_NAMES]
     assert [name for name in own if f"`service.{name}`" not in text] == []
+
+
+def test_the_page_has_every_name_of_the_files() -> None:
+    assert sorted(one.name for one in shown_names() if one.owner == "files") == sorted(files.__all__)
 
 
 def test_every_member_on_the_page_exists() -> None:

@@ -118,9 +118,9 @@ def no_descriptor_left() -> "Iterator[None]":
 def test_every_event_does_in_every_state_what_the_table_says(arrival: Arrival, state: str, event: str) -> None:
     landing = Landing(SEEN, os.fsencode(arrival.out), skips=True)
     try:
-        for item in LEADING[state]:
-            landing.take(item)
-        item = MEMBERS.get(event, EVENTS[event]) if state == State.FOLDER else EVENTS[event]
+        for leading in LEADING[state]:
+            landing.take(leading)
+        item: Any = MEMBERS.get(event, EVENTS[event]) if state == State.FOLDER else EVENTS[event]
         wanted = state if event == "nothing" else TABLE[state].get(event)
         if state == State.FILE and event == "end":
             landing.take(b"data")

@@ -113,6 +113,15 @@ def test_grants_come_in_steps_of_half_a_window() -> None:
     assert [stream.take(1), stream.granted] == [True, STREAM_WINDOW + HALF]
 
 
+def test_a_receiver_may_grant_more_than_a_window() -> None:
+    stream = StreamIn(1, 4 * STREAM_WINDOW)
+    # The first is allowed unasked; what is granted from then on is the receiver's own window.
+    assert stream.granted == STREAM_WINDOW
+    assert [stream.take(1), stream.granted] == [True, 4 * STREAM_WINDOW + 1]
+    assert [stream.take(2 * STREAM_WINDOW - 1), stream.granted] == [False, 4 * STREAM_WINDOW + 1]
+    assert [stream.take(1), stream.granted] == [True, 6 * STREAM_WINDOW + 1]
+
+
 # -- putting and taking
 
 
@@ -516,6 +525,28 @@ def test_a_long_value_over_the_limit_breaks_the_stream_and_one_at_it_is_begun() 
     other = first_body(ITEM_SIZE_MAX + 1, TOKEN)
     tree.feed("/", "/1", frame(Kind.PUT, Lane.ITEM | MORE, NUMBER, "/1/1", "/", other))
     why = "a body of 1073741825 bytes was announced; the limit is 1073741824"
+    assert tree.told("/") == [closed("/1/1", why)]
+
+
+def test_a_receiver_may_take_less_than_the_limit_and_grant_more_than_a_window() -> None:  # D9
+    tree = joined()
+    tree.streams("/").open_receiver(NUMBER + 1, TOKEN, "receiver", 4 * STREAM_WINDOW, STREAM_WINDOW)
+    out = tree.streams("/1")
+    full = bytes(STREAM_WINDOW - TOKEN_SIZE)
+    assert out.put(at("/"), NUMBER + 1, TOKEN, [full])
+    assert not out.put(at("/"), NUMBER + 1, TOKEN, [b""])
+    tree.run()
+    tree.streams("/").taken(NUMBER + 1, at("/1"), len(full))
+    tree.run()
+    tree.told("/1")
+    for _ in range(4):
+        assert out.put(at("/"), NUMBER + 1, TOKEN, [full])
+        tree.run()
+    assert not out.put(at("/"), NUMBER + 1, TOKEN, [b""])
+    assert len(tree.told("/")) == 5
+    other = first_body(STREAM_WINDOW + 1, TOKEN)
+    tree.feed("/", "/1", frame(Kind.PUT, Lane.ITEM | MORE, NUMBER + 1, "/1/1", "/", other))
+    why = "a body of 262145 bytes was announced; the limit is 262144"
     assert tree.told("/") == [closed("/1/1", why)]
 
 

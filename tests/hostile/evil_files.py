@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from plasmid.router import ExternalContext, Router
+    from plasmid.router import Router
+    from plasmid.surroundings import ExternalContext
 
 NAME = "plasmid.builtin.files.FileService"
 MIB = 1 << 20

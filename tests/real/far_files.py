@@ -10,7 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from plasmid.router import ExternalContext, Router
+    from plasmid.router import Router
+    from plasmid.surroundings import ExternalContext
 
 
 @plasmid.takes_econtext
@@ -67,7 +68,7 @@ def get_pushed(name: str, timeout_s: float, econtext: "ExternalContext") -> byte
 @plasmid.takes_econtext
 def get_pushed_later(name: str, econtext: "ExternalContext") -> None:
     """Wait for what will be pushed here, on a thread; taken() returns it."""
-    content = econtext.myself.service(plasmid.PushFileService).async_.get(name)
+    content = econtext.myself.call_service_async(plasmid.PushFileService, "get", name=name)
     _waited.append(content)
 
 
