@@ -111,8 +111,7 @@ class ReceiverState:
         self.number = number
         self.token = token
         self.ref = ref
-        self.window = window
-        self.item_size_max = item_size_max
+        self.window, self.item_size_max = window, item_size_max
         self.sources = {}  # type: Dict[bytes, StreamIn]
 
 
@@ -196,12 +195,7 @@ class Streams:
     # -- receiving
 
     def open_receiver(
-        self,
-        number: int,
-        token: bytes,
-        ref: "Any",
-        window: int = STREAM_WINDOW,
-        item_size_max: int = ITEM_SIZE_MAX,
+        self, number: int, token: bytes, ref: "Any", window: int = STREAM_WINDOW, item_size_max: int = ITEM_SIZE_MAX
     ) -> None:
         """Let holders of `token` put values to the receiver `number`."""
         assert number not in self.receivers and len(token) == TOKEN_SIZE and window >= STREAM_WINDOW
