@@ -226,6 +226,28 @@ def test_a_link_that_ends_is_still_looked_after(state: str) -> None:
     assert expired(end, 135.0) == "no whole frame came for 35 s"
 
 
+def test_a_peer_that_says_goodbye_and_stays_is_cut() -> None:
+    # D4
+    end = link(LinkState.OPEN)
+    end.take(said(Kind.GOODBYE, b"bye"), 100.0)
+    for hour in range(101, 130):  # as long as we haven't said goodbye ourselves, there may be something to finish
+        end.take(said(Kind.PING), float(hour))
+        assert expired(end, float(hour)) is None
+    end.say_goodbye("goodbye")
+    for hour in (130.0, 135.0, 139.9):
+        end.take(said(Kind.PING), hour)
+        assert expired(end, hour) is None
+    assert expired(end, 140.0) == "it said goodbye and stayed"
+
+
+def test_a_peer_that_was_told_goodbye_may_finish_what_it_does() -> None:
+    end = link(LinkState.OPEN)
+    end.say_goodbye("enough")
+    for hour in range(101, 200):
+        end.take(said(Kind.PING), float(hour))
+        assert expired(end, float(hour)) is None
+
+
 def test_a_ping_is_answered_with_its_own_id() -> None:
     end = link(LinkState.OPEN)
     end.take(said(Kind.PING, id=77), 100.0)

@@ -111,7 +111,7 @@ def check_books(machine: Machine) -> None:
             *(len(outbox._turns), len(outbox._urgent), len(outbox.finished)),
         ]
         for inbox in link.inbox, link.replies:
-            held["link %d" % link.id] += [inbox.held, len(inbox.assemblies), len(inbox._waiting)]
+            held["link %d" % link.id] += [inbox.held, len(inbox.assemblies), len(inbox.waiting)]
     left = {what: held[what] for what in held if any(held[what])}
     if left:
         raise Violation("%s still holds %s" % (addresses.text(machine.address), left))

@@ -314,6 +314,7 @@ class Calls:
                 raise Overloaded("", "", "more than %d bytes of answers wait to be sent to that side" % OUTBOX_SIZE_MAX)
             if frame.flags & MORE:
                 size_max = MESSAGE_SIZE_MAX if by_parent else CHILD_CALL_SIZE_MAX
+                switch.check_share(link, frame)
                 switch.grant(link, link.inbox.open(frame, Lane.CALL, size_max, by_parent))
             else:
                 link.inbox.hold(len(frame.body), by_parent)

@@ -217,7 +217,7 @@ class Outbox:
 class Assembly:
     """One long body on its way in, with the first frame's facts."""
 
-    __slots__ = "first", "body", "granted", "total"
+    __slots__ = "first", "body", "granted", "total", "seen", "ticks"
 
     def __init__(self, first: Frame, total: int) -> None:
         self.first = first
@@ -225,6 +225,7 @@ class Assembly:
         # It grows as bytes arrive: room for what was only announced would be a peer's way to take our memory.
         self.body = bytearray()
         self.granted = min(total, CREDIT_INITIAL)
+        self.seen = self.ticks = 0  # see relay.expire()
 
     def add(self, data: memoryview, more: bool) -> bool:
         """Add a piece; return whether the body is whole. ProtocolError if it breaks what was announced or granted."""
@@ -247,7 +248,7 @@ class Inbox:
         self.quota = quota
         self.held = 0
         self.assemblies = {}  # type: Dict[FlowKey, Assembly]
-        self._waiting = deque()  # type: Deque[Assembly]
+        self.waiting = deque()  # type: Deque[Assembly]
 
     def hold(self, size: int, trusted: bool = False) -> None:
         """Enter `size` bytes of a short body in the books until release(); Overloaded if there is no room.
@@ -273,15 +274,15 @@ class Inbox:
             raise _broken("a long body was begun twice")
         assembly = Assembly(frame, total)
         assembly.add(body[U64.size :], True)
-        if lane != Lane.REPLY and (len(self.assemblies) >= ASSEMBLIES_MAX or len(self._waiting) >= WAITING_MAX):
+        if lane != Lane.REPLY and (len(self.assemblies) >= ASSEMBLIES_MAX or len(self.waiting) >= WAITING_MAX):
             raise Overloaded("", "", "%d long bodies from that side are on their way here" % len(self.assemblies))
         # One that is within the credit it has anyway can't be made to wait.
         if total <= CREDIT_INITIAL and lane != Lane.REPLY:
             self.hold(total, trusted)
-        elif total <= CREDIT_INITIAL or (not self._waiting and self._fits(total)):
+        elif total <= CREDIT_INITIAL or (not self.waiting and self._fits(total)):
             self.held += total
         else:
-            self._waiting.append(assembly)
+            self.waiting.append(assembly)
         self.assemblies[key] = assembly
         return self.extend(assembly)
 
@@ -304,8 +305,8 @@ class Inbox:
             assembly = self.assemblies.pop(key, None)
             if assembly is None:
                 continue
-            if assembly in self._waiting:
-                self._waiting.remove(assembly)
+            if assembly in self.waiting:
+                self.waiting.remove(assembly)
             else:
                 size += assembly.total
         return self.release(size)
@@ -314,8 +315,8 @@ class Inbox:
         """Take `size` held bytes off the books; return whom to send a CREDIT, now that there is room."""
         self.held -= size
         extended = []  # type: List[Assembly]
-        while self._waiting and self._fits(self._waiting[0].total):
-            assembly = self._waiting.popleft()
+        while self.waiting and self._fits(self.waiting[0].total):
+            assembly = self.waiting.popleft()
             self.held += assembly.total
             extended += self.extend(assembly)
         return extended
@@ -325,7 +326,7 @@ class Inbox:
         received = len(assembly.body)
         if assembly.granted == assembly.total or assembly.granted - received > CREDIT_WINDOW // 2:
             return []
-        if self._waiting and assembly in self._waiting:
+        if self.waiting and assembly in self.waiting:
             return []
         assembly.granted = min(assembly.total, received + CREDIT_WINDOW)
         return [assembly]

@@ -15,7 +15,7 @@ cross, so even then (PARTED) what waits is still sent; nothing is read any more.
 
 A whole frame is a sign of life, bytes alone are not, so an unfinished frame can't keep a link up. After IDLE_S
 without one we ask; after SILENCE_MAX_S the link is cut. It is cut as well when nothing could be written for that
-long. No I/O and no clock here.
+long, and when the peer is still there LEAVE_MAX_S after both have said goodbye. No I/O and no clock here.
 """
 
 from plasmid.core import values
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 IDLE_S = 10.0
 SILENCE_MAX_S = 35.0
+LEAVE_MAX_S = 10.0
 
 
 class LinkState:
@@ -79,7 +80,10 @@ class Link:
         self.replies = Inbox()
         self.hello = None  # type: Optional[Dict[str, Any]]
         self.talkers = set()  # type: Set[int]  # links that exchanged frames with this one: they hear of its loss
+        self.refused = set()  # type: Set[bytes]  # see relay.check_share()
         self.farewell = ""
+        self._left = False  # the peer has said goodbye
+        self._leave_by = 0.0
         self._heard_at = now
         self._wrote_at = now
         self._write_blocked = False
@@ -114,6 +118,7 @@ class Link:
             self.outbox.push_urgent(encode(Kind.PONG, 0, frame.id, self.own, b""))
         elif kind == Kind.GOODBYE:
             self.farewell = frame.reason
+            self._left = True
         self.state = state
 
     def _take_hello(self, frame: Frame) -> None:
@@ -139,5 +144,9 @@ class Link:
             raise FrameError("no whole frame came for %.0f s" % silent)
         if self._write_blocked and now - self._wrote_at >= SILENCE_MAX_S:
             raise FrameError("the peer read nothing for %.0f s" % (now - self._wrote_at))
+        if self._left and self.state is LinkState.LEAVING:
+            self._leave_by = self._leave_by or now + LEAVE_MAX_S
+            if now >= self._leave_by:
+                raise FrameError("it said goodbye and stayed")
         if silent >= IDLE_S and self.state is not LinkState.OPENING:
             self.outbox.push_urgent(encode(Kind.PING, 0, 0, self.own, b""))

@@ -142,6 +142,8 @@ class Node:
         for link in list(self.links.values()):
             try:
                 link.expire(now)
+                if link.id != PARENT and self.switch.relay is not None:
+                    self.switch.relay.expire(self, link)
                 self.dirty.add(link.id)
             except FrameError as error:
                 self.link_closed(link.id, error.found, now)

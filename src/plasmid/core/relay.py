@@ -1,13 +1,14 @@
-"""What a context does that has children, and others don't: pass frames on, and tell of losses.
+"""What a context does that has children, and others don't: pass frames on, tell of losses, and see to it that what is
+below one child leaves room for its neighbours.
 
 It isn't sent at boot; the router, which makes children, brings it along, and the switch takes it up with the first of
 them. Everything here is a function of a Switch or of an Outbox, and touches nothing else. No I/O here.
 """
 
 from plasmid.core import address
-from plasmid.core.errors import FrameError, Overloaded
-from plasmid.core.flow import OUTBOX_SIZE_MAX, REACTIONS, Outbox
-from plasmid.core.frames import LANE_MASK, PAIR, Frame, Kind, encode_reason
+from plasmid.core.errors import FrameError, Overloaded, ProtocolError
+from plasmid.core.flow import ASSEMBLIES_MAX, OUTBOX_SIZE_MAX, REACTIONS, WAITING_MAX, Outbox
+from plasmid.core.frames import LANE_MASK, PAIR, Frame, Kind, Lane, encode_reason
 from plasmid.core.link import Link, LinkState
 
 TYPE_CHECKING = False
@@ -15,12 +16,19 @@ if TYPE_CHECKING:
     from collections import deque
     from typing import Deque, Optional
 
+    from plasmid.core.node import Node
     from plasmid.core.switch import Switch
 else:
     from _collections import deque
 
 _PARENT = 0  # as PARENT in switch.py, which is what imports this
 _PARTED = LANE_MASK + 1  # in place of a lane, for what waits behind the LOST of a pair
+
+# How many times in a row links may be looked at (every node.TICK_S) while a long body doesn't go on: in general, and
+# while bodies fill half of their link's room, or wait for it. Then less than GROWTH_MIN bytes are no progress, either.
+STALLED_MAX = 24
+STALLED_SHORT_MAX = 4
+GROWTH_MIN = 4096
 
 
 def pass_on(switch: "Switch", way: Link, link: Link, frame: Frame) -> None:
@@ -98,3 +106,50 @@ def queue_last(outbox: Outbox, gone: bytes, frame: bytes, origin: int, target: "
         outbox.enter(key, origin)
     all_of_it.append(frame)
     outbox.count(frame, origin)
+
+
+def check_share(link: Link, frame: Frame) -> None:
+    """Raise Overloaded if a branch below a child has begun more than half of the bodies that the others leave it.
+
+    The child itself may begin them all: only those below suffer, who trust it. Without a shortage nobody is refused.
+    """
+    assemblies, waiting = link.inbox.assemblies, link.inbox.waiting
+    if (
+        frame.source == link.peer
+        or 2 * max(len(assemblies), len(waiting) * (ASSEMBLIES_MAX // WAITING_MAX)) < ASSEMBLIES_MAX
+    ):
+        return
+    branch = frame.source[: len(link.peer) + 4]
+    # Counting costs time, so who was refused isn't counted again before links are looked at the next time.
+    if branch not in link.refused:
+        own = sum(key[0].startswith(branch) for key in assemblies)
+        own_waiting = sum(body.first.source.startswith(branch) for body in waiting)
+        if (
+            2 * own <= ASSEMBLIES_MAX - len(assemblies) + own
+            and 2 * own_waiting <= WAITING_MAX - len(waiting) + own_waiting
+        ):
+            return
+        link.refused.add(branch)
+    raise Overloaded("", "", "more long bodies from below %s are on their way than is its share" % address.text(branch))
+
+
+def expire(node: "Node", link: Link) -> None:
+    """Give up the long bodies by a child's link that were begun and don't go on. Each time links are looked at."""
+    link.refused.clear()
+    for inbox in link.inbox, link.replies:
+        is_short = bool(inbox.waiting) or 2 * inbox.held > inbox.quota
+        growth_min, ticks_max = (GROWTH_MIN, STALLED_SHORT_MAX) if is_short else (1, STALLED_MAX)
+        stalled = []
+        for body in inbox.assemblies.values():
+            size = len(body.body)
+            goes_on = size - body.seen >= min(growth_min, body.total - body.seen)
+            body.ticks = 0 if goes_on or (is_short and body in inbox.waiting) else body.ticks + 1
+            body.seen = size
+            if body.ticks > ticks_max:
+                stalled.append(body)
+        for body in stalled:
+            found = "a body stopped at %d of its %d bytes" % (len(body.body), body.total)
+            first = body.first
+            node.switch.grant(link, inbox.drop([(first.source, first.target, first.id, first.lane)]))
+            part = node.streams if first.lane == Lane.ITEM and node.streams is not None else node.calls
+            part.body_broken(link, first, ProtocolError("", "", found))

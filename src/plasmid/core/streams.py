@@ -251,6 +251,7 @@ class Streams:
             if stream.state is StreamState.BROKEN or not admits(stream.received, stream.granted, size):
                 raise ProtocolError("", "", "more was put than its credit allows")
             if more:
+                self._switch.check_share(link, frame)
                 self._switch.grant(link, link.inbox.open(frame, Lane.ITEM, receiver.item_size_max))
             else:
                 link.inbox.hold(size)

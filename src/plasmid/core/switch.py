@@ -141,6 +141,11 @@ class Switch:
             link.outbox.push(encode(Kind.ERROR, lane, id, source, target, b"".join(parts)), REACTIONS)
             self.dirty.add(link.id)
 
+    def check_share(self, link: Link, frame: Frame) -> None:
+        """Raise Overloaded if a long body must not be begun, since others below that child need the room, too."""
+        if link.id != PARENT and self.relay is not None:
+            self.relay.check_share(link, frame)
+
     def grant(self, link: Link, bodies: "List[Assembly]") -> None:
         """Send a CREDIT to the senders of these long bodies."""
         for body in bodies:
