@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "reference" / "protocol.md"
 RULE = re.compile(r"^\|[-:| ]+\|$")
 
 # Modules of core/ each of whose limits must be on the page, and the names in them that are no limit.
-LIMITED = ("address", "frames", "link", "flow", "calls", "streams", "node", "switch", "remote")
+LIMITED = ("address", "frames", "link", "flow", "calls", "streams", "node", "switch", "relay", "remote")
 NO_LIMITS = {
     "TYPE_CHECKING",
     # Numbers of links within one context, never on the wire.

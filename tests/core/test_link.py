@@ -234,9 +234,9 @@ def test_a_peer_that_says_goodbye_and_stays_is_cut() -> None:
         end.take(said(Kind.PING), float(hour))
         assert expired(end, float(hour)) is None
     end.say_goodbye("goodbye")
-    for hour in (130.0, 135.0, 139.9):
-        end.take(said(Kind.PING), hour)
-        assert expired(end, hour) is None
+    for later in (130.0, 135.0, 139.9):
+        end.take(said(Kind.PING), later)
+        assert expired(end, later) is None
     assert expired(end, 140.0) == "it said goodbye and stayed"
 
 

@@ -24,10 +24,10 @@ else:
 _PARENT = 0  # as PARENT in switch.py, which is what imports this
 _PARTED = LANE_MASK + 1  # in place of a lane, for what waits behind the LOST of a pair
 
-# How many times in a row links may be looked at (every node.TICK_S) while a long body doesn't go on: in general, and
-# while bodies fill half of their link's room, or wait for it. Then less than GROWTH_MIN bytes are no progress, either.
-STALLED_MAX = 24
-STALLED_SHORT_MAX = 4
+# How many times in a row links may be looked at (every node.TICK_S) while a long body doesn't go on. It is more than it
+# takes to notice that a link further down is dead. While bodies fill half of the room of their link here, or wait for
+# it, less than GROWTH_MIN bytes are no progress, either.
+STALLED_MAX = 18
 GROWTH_MIN = 4096
 
 
@@ -138,14 +138,14 @@ def expire(node: "Node", link: Link) -> None:
     link.refused.clear()
     for inbox in link.inbox, link.replies:
         is_short = bool(inbox.waiting) or 2 * inbox.held > inbox.quota
-        growth_min, ticks_max = (GROWTH_MIN, STALLED_SHORT_MAX) if is_short else (1, STALLED_MAX)
+        growth_min = GROWTH_MIN if is_short else 1
         stalled = []
         for body in inbox.assemblies.values():
             size = len(body.body)
             goes_on = size - body.seen >= min(growth_min, body.total - body.seen)
             body.ticks = 0 if goes_on or (is_short and body in inbox.waiting) else body.ticks + 1
             body.seen = size
-            if body.ticks > ticks_max:
+            if body.ticks > STALLED_MAX:
                 stalled.append(body)
         for body in stalled:
             found = "a body stopped at %d of its %d bytes" % (len(body.body), body.total)
