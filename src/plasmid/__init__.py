@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from plasmid.core.errors import RemoteError as RemoteError
     from plasmid.core.errors import UnsendableValue as UnsendableValue
     from plasmid.core.errors import ValueDecodeError as ValueDecodeError
+    from plasmid.fleet import Fleet as Fleet
     from plasmid.program import declare as declare
     from plasmid.program import main as main
     from plasmid.program import takes_econtext as takes_econtext

@@ -12,6 +12,7 @@ PUBLIC = {
     "plasmid.builtin.files": "FileService",
     "plasmid.builtin.push": "PushFileService",
     "plasmid.connect.many": "Connected",
+    "plasmid.fleet": "Fleet",
     "plasmid.program": "declare main takes_econtext takes_router timeout",
     "plasmid.router": "Router",
     "plasmid.runtime.context": "Call Context",

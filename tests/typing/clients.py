@@ -5,12 +5,14 @@ This program must pass; those beside it hold what must not.
 
 # pyright: strict, reportMissingTypeStubs=false, reportUnknownMemberType=false
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from typing_extensions import assert_type
 
 import plasmid
+from plasmid.fleet import Answers
 from plasmid.service import AllowAny, AllowParents, SerializedInvoker, arg_spec, expose, no_reply
 from plasmid.service.directory import ServiceInfo
 from plasmid.service.interfaces import Future, ItemStream
@@ -72,6 +74,15 @@ class Flash(Disk):
     @expose(AllowAny())
     def rows(self, count: int, first: int = 0) -> Iterator[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
         yield str(first + count)
+
+
+def use_fleet(fleet: plasmid.Fleet) -> None:
+    assert_type(fleet.call(os.getpid), Answers[int])
+    answers = fleet.each(lambda context: context.service(Disk).fetch.start("http://a"))
+    assert_type(answers, Answers[bytes])
+    assert_type(answers.results, dict[plasmid.Context, bytes])
+    for answer in answers:
+        assert_type(answer.value, bytes)
 
 
 def use(context: plasmid.Context, router: plasmid.Router) -> None:
