@@ -114,6 +114,8 @@ LAYERS = (
         "inventory.py",
         "ansible.py",
         "program.py",
+        "chain.py",
+        "channel.py",
         "codec.py",
         "aio.py",
         "executor.py",
@@ -131,7 +133,18 @@ UPWARD_ALLOWED: "dict[tuple[str, str], str]" = {}
 # What travels to a far side, where Python may be 3.6.
 FAR_SIDE = (
     *("core/", "runtime/", "boot/", "connect/", "service/", "builtin/"),
-    *("commands.py", "files.py", "router.py", "surroundings.py", "fleet.py", "program.py", "public.py", "__init__.py"),
+    *(
+        "commands.py",
+        "files.py",
+        "router.py",
+        "surroundings.py",
+        "fleet.py",
+        "program.py",
+        "chain.py",
+        "channel.py",
+        "public.py",
+        "__init__.py",
+    ),
 )
 
 # Importing these costs nothing measurable, or the core can't do without.

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from plasmid import service as service
     from plasmid.builtin.files import FileService as FileService
     from plasmid.builtin.push import PushFileService as PushFileService
+    from plasmid.chain import Chain as Chain
+    from plasmid.channel import Channel as Channel
     from plasmid.connect.many import Connected as Connected
     from plasmid.core.errors import CallError as CallError
     from plasmid.core.errors import Cancelled as Cancelled

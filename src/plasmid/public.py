@@ -7,6 +7,8 @@ side that never has a child or a service is never sent what those take.
 from importlib import import_module
 
 PUBLIC = {
+    "plasmid.chain": "Chain",
+    "plasmid.channel": "Channel",
     "plasmid.core.errors": "CallError Cancelled ConnectError ContextLost DeadlineExceeded NotSent Overloaded"
     " PlasmidError ProtocolError ReceiverClosed Refused RemoteError UnsendableValue ValueDecodeError",
     "plasmid.builtin.files": "FileService",
@@ -37,6 +39,7 @@ HOOKS = {
     "handle": "plasmid.runtime.naming:handle",
     "classes": "plasmid.service.methods:classes_of_function",
     "services": "plasmid.service.directory:services_of",
+    "skip": "plasmid.chain:skip",
 }
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 GATE_TIMEOUT_S = 30
 
 noted = []  # type: list[Any]
+joined = []  # type: list[Any]
 gate = threading.Event()
 
 
@@ -329,6 +330,26 @@ def put_until_full(sender: "Any", size: int, timeout: float) -> "list[Any]":
         except plasmid.PlasmidError as error:
             return [count, type(error).__name__, str(error)]
         count += 1
+
+
+def double_all(other_end: "Any") -> int:
+    """Join a channel and give back twice what comes, until None comes or the other end is closed; return how many."""
+    count = 0
+    with plasmid.Channel(other_end) as channel:
+        for value in channel:
+            if value is None:
+                break
+            if value == "leave":
+                leave(1)
+            count += 1
+            channel.put(2 * value)
+    return count
+
+
+def join_and_greet(other_end: "Any") -> None:
+    """Join a channel, say hello, and stay."""
+    joined.append(plasmid.Channel(other_end))
+    joined[-1].put("hello")
 
 
 @plasmid.takes_router

@@ -312,9 +312,7 @@ class Context:
         self, service: "Union[str, int, Type[Any]]", method: "Optional[str]", **kwargs: "Any"
     ) -> Call:
         """Start call_service() and return the Call."""
-        call = self.send_call("s", self.service_name(service), method, kwargs)
-        assert call is not None
-        return call
+        return self.send_call("s", self.service_name(service), method, kwargs)  # type: ignore[return-value]  # a Call
 
     def service_name(self, service: "Any") -> "Union[str, int]":
         """Return the name to call a service by, having seen to it that the far side may import its class."""

@@ -42,6 +42,8 @@ def run(runtime: "Runtime", job: "Job") -> None:
     late = job.too_late()
     if late is not None:
         job.fail(late)
+        if job.name == "plasmid.chain":
+            runtime.hook("skip")(job)
         return
     try:
         with job.running():
@@ -50,12 +52,16 @@ def run(runtime: "Runtime", job: "Job") -> None:
             for name in getattr(function, "__plasmid_takes__", ()):
                 kwargs[name] = getattr(runtime.hook("router")(runtime), name)
             job.reply(function(*args, **kwargs))
-    except BaseException as error:
-        # From the user's own lines on, where there are any.
-        trace = error.__traceback__
-        error = error.with_traceback((trace and trace.tb_next) or trace)
-        if job.no_reply:
-            import logging
+    except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt too are the caller's answer
+        fail(job, error)
 
-            logging.getLogger("plasmid").error("%s failed, and nobody waits for its answer", job, exc_info=error)
-        job.fail(error)
+
+def fail(job: "Job", error: BaseException) -> None:
+    """Answer a function call with what was raised, and log it where nobody waits for the answer."""
+    # From the user's own lines on, where there are any.
+    error = error.with_traceback((error.__traceback__ and error.__traceback__.tb_next) or error.__traceback__)
+    if job.no_reply:
+        import logging
+
+        logging.getLogger("plasmid").error("%s failed, and nobody waits for its answer", job, exc_info=error)
+    job.fail(error)
