@@ -18,6 +18,7 @@ if __name__ == "__main__":
     root = Path(__file__).resolve().parent.parent
     sys.path[:1] = [str(root), str(root / "src")]
 
+from plasmid.runtime.ports import Latch
 from plasmid.service import AllowAny, DeduplicatingInvoker, Pool, SerializedInvoker, Service, expose
 from plasmid.testing import FakeJob, FakeRouter
 
@@ -88,6 +89,32 @@ class Plain(Service):
         self.go.wait(TIMEOUT_S)
 
 
+class Inbox(Service):
+    """Takes messages, and waits within Plasmid where a call asks for it."""
+
+    taken = 0
+    lock = threading.Lock()
+    all_taken = threading.Event()
+
+    def __init__(self, router: Any) -> None:
+        super().__init__(router)
+        self.latch = Latch()
+        self.gate = Latch()
+        self.select.add(self.latch)
+
+    def on_message_received(self, event: Any) -> None:
+        """Count."""
+        with Inbox.lock:
+            Inbox.taken += 1
+            if Inbox.taken == event.data:
+                Inbox.all_taken.set()
+
+    @expose(AllowAny())
+    def wait(self) -> None:
+        """Wait for the gate."""
+        self.gate.get()
+
+
 class Quiet(Plain):
     """The service beside the flood."""
 
@@ -123,6 +150,41 @@ def executions(callers: int) -> str:
         right = all(job.call.result() == "one" for job in jobs)
     took = f"{(ended - begun) * 1000:.0f} ms for all, {(asked - begun) * 1000:.0f} ms of it to ask"
     return f"{shared.executions} for {callers:,} callers of a 200 ms method: {took}; {threads} threads; right: {right}"
+
+
+def pool_threads() -> int:
+    """Return how many threads of pools there are."""
+    return sum(thread.name.startswith("plasmid-pool") for thread in threading.enumerate())
+
+
+def one_wait(services: int) -> str:
+    """S12: threads and time for messages to so many services with a select each; threads while calls wait inside."""
+    router = FakeRouter()
+    inboxes = [Inbox(router) for _ in range(services)]
+    Inbox.taken = 0
+    Inbox.all_taken.clear()
+    with Pool(router, size=4) as pool:
+        for number, inbox in enumerate(inboxes):
+            pool.add(inbox, name=f"inbox{number}")
+        before = pool_threads()
+        begun = time.perf_counter()
+        for inbox in inboxes:
+            inbox.latch.put(services)
+        Inbox.all_taken.wait(TIMEOUT_S)
+        took = (time.perf_counter() - begun) / services
+        threads = pool_threads() - before
+        waiting = [router.submit("inbox0", "wait") for _ in range(32)]
+        while pool._crew.blocked < 32:
+            time.sleep(0.001)
+        crowd = pool_threads()
+        for _ in waiting:
+            inboxes[0].gate.put()
+        for call in waiting:
+            call.wait(TIMEOUT_S)
+    return (
+        f"{took * 1e6:.0f} µs for a message to each of {services:,} services, on {threads} threads of 4;"
+        f" {crowd} threads while 32 calls wait within Plasmid"
+    )
 
 
 def closing(queued: int) -> str:
@@ -214,6 +276,7 @@ FIGURES: "tuple[tuple[str, str, Callable[[], str]], ...]" = (
     ("S8", "overlap of a serialized service", overlap),
     ("S9", "executions of one key", lambda: executions(64)),
     ("S9", "executions of one key", lambda: executions(10_000)),
+    ("S12", "one wait over all selects", lambda: one_wait(1000)),
     ("S15", "closing", lambda: closing(1000)),
     ("S21", "fairness", lambda: fairness("services")),
     ("S21", "fairness", lambda: fairness("callers")),

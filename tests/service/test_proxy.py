@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plasmid import timeout
+from plasmid import Overloaded, timeout
 from plasmid.service import AllowParents, Proxy, Service, call, expose, no_reply
 
 
@@ -92,6 +92,50 @@ def test_a_timeout_of_the_proxy_counts_from_each_call_and_the_nearer_deadline_ho
     with timeout(5):
         disk.free()
     assert context.options["deadline"] <= time.monotonic() + 5
+
+
+class Full(Recorder):
+    """Is overloaded for the first calls, at once or when the answer comes."""
+
+    def __init__(self, times: int, when: str, started: "bool | None" = False) -> None:
+        super().__init__()
+        self.times, self.when, self.started = times, when, started
+
+    def complain(self, when: str) -> None:
+        if when == self.when and len(self.sent) <= self.times:
+            error = Overloaded("Disk.free", str(self), "full")
+            error.started = self.started  # type: ignore[assignment]  # its class says that it is False
+            raise error
+
+    def send_call(self, *args: Any, **options: Any) -> Any:
+        super().send_call(*args, **options)
+        self.complain("sent")
+        return self
+
+    def result(self) -> str:
+        self.complain("answered")
+        return "answer"
+
+
+# D9
+@pytest.mark.parametrize("when", ["sent", "answered"])
+def test_a_call_that_meets_a_full_queue_waits_for_as_long_as_its_client_says(when: str) -> None:
+    context = Full(3, when)
+    assert Proxy(context, Disk, overload_wait=60).free() == "answer"
+    assert context.sent == [("s", NAME, "free", {})] * 4
+    for options in ({}, {"overload_wait": 0.02}, {"overload_wait": 60, "timeout": 0.02}):
+        context = Full(1000, when)
+        with pytest.raises(Overloaded, match="full"):
+            Proxy(context, Disk, **options).free()
+        assert (len(context.sent) == 1) == (options == {})
+
+
+# D1, D9
+def test_a_call_that_may_have_started_is_not_made_again() -> None:
+    context = Full(1, "answered", started=None)
+    with pytest.raises(Overloaded):
+        Proxy(context, Disk, overload_wait=60).free()
+    assert len(context.sent) == 1
 
 
 def test_a_slip_is_a_type_error_and_nothing_is_sent() -> None:

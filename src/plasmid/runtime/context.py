@@ -323,10 +323,13 @@ class Context:
             self.runtime.permit(self.address, service.rpartition(".")[0])
         return service  # type: ignore[no-any-return]
 
-    def service(self, cls: "Type[T]", timeout: "Optional[float]" = None) -> "T":
-        """Return a client whose methods are those that `cls` exposes; each may take `timeout` seconds."""
+    def service(self, cls: "Type[T]", timeout: "Optional[float]" = None, overload_wait: float = 0) -> "T":
+        """Return a client whose methods are those that `cls` exposes; each may take `timeout` seconds.
+
+        overload_wait: for how many one that meets a full queue tries again, rather than raise Overloaded at once.
+        """
         self.runtime.permit(self.address, cls.__module__)
-        return self.runtime.hook("proxy")(self, cls, timeout)  # type: ignore[no-any-return]
+        return self.runtime.hook("proxy")(self, cls, timeout, overload_wait)  # type: ignore[no-any-return]
 
     def services(self) -> "List[ServiceInfo]":
         """Return what is active there: names, methods, signatures, docstrings and policies. Only a parent may ask."""

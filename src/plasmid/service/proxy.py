@@ -6,7 +6,11 @@ method returns here is what its kind promises: the result, something to await fo
 generator.
 """
 
+from time import monotonic
+
+from plasmid.core.errors import Overloaded
 from plasmid.runtime.context import deadline_after
+from plasmid.runtime.ports import Latch, TimedOut
 from plasmid.service.methods import PLAIN, Method
 
 TYPE_CHECKING = False
@@ -16,21 +20,35 @@ if TYPE_CHECKING:
     from plasmid.service.service import Service
 
 
+# The first pause before a call that met a full queue is made again, and the longest.
+PAUSE_S = 0.01
+PAUSE_MAX_S = 0.25
+
+
 class Proxy:
     """The exposed methods of `service_class`, called on `context`; each call may take `timeout` seconds.
+
+    overload_wait: for how many of them a call that meets a full queue is made again. Nothing of it was started then.
 
     disk.free_bytes("/") returns the result, disk.free_bytes.start("/") at once the Call.
     """
 
-    __slots__ = "_context", "_service_class", "_timeout_s"
+    __slots__ = "_context", "_service_class", "_timeout_s", "_overload_wait_s"
 
-    def __init__(self, context: "Any", service_class: "Type[Service]", timeout: "Optional[float]" = None) -> None:
+    def __init__(
+        self,
+        context: "Any",
+        service_class: "Type[Service]",
+        timeout: "Optional[float]" = None,
+        overload_wait: float = 0,
+    ) -> None:
         # Service itself needn't be imported for this: whoever derived a class from it has done so.
         if not isinstance(service_class, type) or not isinstance(getattr(service_class, "exposed", None), dict):
             raise TypeError("a class derived from plasmid.Service is needed, not %r" % (service_class,))
         self._context = context
         self._service_class = service_class
         self._timeout_s = timeout
+        self._overload_wait_s = overload_wait
 
     def __getattr__(self, name: str) -> "RemoteMethod":
         cls = self._service_class
@@ -57,8 +75,19 @@ class RemoteMethod:
         self._method = method
 
     def __call__(self, *args: "Any", **kwargs: "Any") -> "Any":
-        sent = self._send(args, kwargs)
-        return sent if sent is None or self._method.kind is not PLAIN else sent.result()
+        deadline = self._deadline()
+        until = monotonic() + self._proxy._overload_wait_s
+        until = until if deadline is None else min(until, deadline)
+        pause = PAUSE_S
+        while True:
+            try:
+                sent = self._send(args, kwargs, deadline)
+                return sent if sent is None or self._method.kind is not PLAIN else sent.result()
+            except Overloaded as error:
+                pause = min(2 * pause, PAUSE_MAX_S, until - monotonic())
+                if pause <= 0 or error.started is not False:
+                    raise
+            _rest(pause)
 
     def start(self, *args: "Any", **kwargs: "Any") -> "Any":
         """Call without waiting. Return the Call, a future that can be awaited; of a generator the Stream of its items.
@@ -67,16 +96,19 @@ class RemoteMethod:
         """
         if self._method.is_no_reply:
             raise TypeError("%r is @no_reply: nothing comes of it that could be waited for; just call it" % (self,))
-        return self._send(args, kwargs)
+        return self._send(args, kwargs, self._deadline())
 
-    def _send(self, args: "Tuple[Any, ...]", kwargs: "Dict[str, Any]") -> "Any":
+    def _deadline(self) -> "Optional[float]":
+        timeout_s = self._proxy._timeout_s
+        return None if timeout_s is None else deadline_after(timeout_s)
+
+    def _send(self, args: "Tuple[Any, ...]", kwargs: "Dict[str, Any]", deadline: "Optional[float]") -> "Any":
         """Return the Call under way; of a generator its Stream, of a @no_reply method None."""
         proxy = self._proxy
         method = self._method
         payload = method.bind(args, kwargs)
         context = proxy._context
         name = context.service_name(proxy._service_class)
-        deadline = None if proxy._timeout_s is None else deadline_after(proxy._timeout_s)
         classes = method.result_classes()
         if method.is_stream:
             from plasmid.service.streams import open_stream
@@ -88,3 +120,11 @@ class RemoteMethod:
 
     def __repr__(self) -> str:
         return "<%s on %s>" % (self._method.title, self._proxy._context)
+
+
+def _rest(seconds: float) -> None:
+    """Wait, as all waits within Plasmid: a thread of a pool is replaced meanwhile."""
+    try:
+        Latch().get(seconds)
+    except TimedOut:
+        pass
