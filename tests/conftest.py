@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real import leftovers, sshd
+from tests.real import leftovers, sshd, users
 
 TESTS = Path(__file__).parent
 # A far side may take 2 s to go once its link is closed; that is promised, and the machine may be busy.
@@ -63,3 +63,10 @@ def ssh_server(session_leaves_nothing: leftovers.Session) -> "Iterator[sshd.Serv
 def ssh_client(ssh_server: sshd.Server) -> sshd.Client:
     """Give a client that may log in to the private ssh server."""
     return ssh_server.client()
+
+
+@pytest.fixture(scope="session")
+def machine_users(session_leaves_nothing: leftovers.Session) -> "Iterator[users.Users]":
+    """Give users of this machine that all tests of this pytest process share, with rules for sudo and doas."""
+    with users.made_users() as made:
+        yield made

@@ -9,6 +9,7 @@ from importlib import import_module
 PUBLIC = {
     "plasmid.chain": "Chain",
     "plasmid.channel": "Channel",
+    "plasmid.connect.secret": "Secret",
     "plasmid.core.errors": "CallError Cancelled ConnectError ContextLost DeadlineExceeded NotSent Overloaded"
     " PlasmidError ProtocolError ReceiverClosed Refused RemoteError UnsendableValue ValueDecodeError",
     "plasmid.builtin.files": "FileService",

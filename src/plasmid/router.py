@@ -15,7 +15,7 @@ from time import monotonic
 
 from plasmid.boot.bundle import bundle
 from plasmid.builtin.modules import ModuleServer
-from plasmid.connect import connector as connecting
+from plasmid.connect import starting as connecting
 from plasmid.connect.ways import Ways
 from plasmid.core import address as addresses
 from plasmid.core import relay, values
@@ -32,7 +32,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, List, Optional, Union
 
-    from plasmid.connect.connector import Connector, Started
+    from plasmid.connect.connector import Connector
+    from plasmid.connect.starting import Started
 
 # What links to children need must be in memory before the first: a switch can't wait for it.
 NEEDED_BY_LINKS = (relay,)
@@ -228,7 +229,8 @@ class Router(Ways):
         if child.lost:
             told = "protocol" in child.lost or child.lost == connecting.GIVEN_UP
             raise started.failure(child.lost if told else "")
-        self.runtime.loop.watch(child.process.stderr_fd, lambda: self._on_stderr(child))
+        for side_fd in child.process.side_fds:
+            self.runtime.loop.watch(side_fd, lambda fd=side_fd: self._on_side(child, fd))  # type: ignore[misc]
         child.steps.append((step, monotonic() - begun))
         if progress is not None:
             progress(step, child.steps[-1][1])
@@ -306,7 +308,8 @@ class Router(Ways):
     def _reap(self, child: Child, patience_s: float) -> None:
         """Take leave of a child whose link has ended. patience_s: how long its process may take to leave by itself."""
         status = child.process.wait(patience_s)
-        self.runtime.loop.unwatch(child.process.stderr_fd)
+        for fd in child.process.side_fds:
+            self.runtime.loop.unwatch(fd)
         with self.runtime.lock:
             if child.gone.is_set():
                 return
@@ -349,13 +352,13 @@ class Router(Ways):
                 self.runtime.defer(self._reap, child, CLOSE_MAX_S)
             child.opened.set()
 
-    def _on_stderr(self, child: Child) -> None:
+    def _on_side(self, child: Child, fd: int) -> None:
         """Take in what the process here printed: ssh's own words, for the most part."""
         with self.runtime.lock:
             # Reaped meanwhile, the number may already be another file's.
-            has_ended = not child.gone.is_set() and child.process.read_stderr() is None
+            has_ended = not child.gone.is_set() and child.process.read_side(fd) is None
         if has_ended:
-            self.runtime.loop.unwatch(child.process.stderr_fd)
+            self.runtime.loop.unwatch(fd)
 
 
 def _use_fast_codec() -> None:

@@ -52,7 +52,7 @@ def test_with_hops_the_key_and_the_arguments_are_for_the_ssh_that_starts_here() 
         ("bastion", ["-4"], "/key", None),
         ("inner", [], None, None),
     ]
-    assert [hop["python_path"] for hop in hops] == ["python3", "python3"]
+    assert [hop["python_path"] for hop in hops] == [None, None]
     assert specs(["db"], options) == [{**policy, "hostname": "db", "name": "db", "port": 23, "python_path": "/py"}]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from plasmid.connect import SCHEMES, connector_class, from_spec, options, parse, parse_chain, travelling_spec
+from plasmid.connect.become import Doas, Su, Sudo
 from plasmid.connect.connector import Connector, split_user
 from plasmid.connect.local import Local
 from plasmid.connect.ssh import Ssh
@@ -38,6 +39,23 @@ def test_local_is_this_machine(url: str) -> None:
     assert parse(url).spec() == Local().spec()
 
 
+@pytest.mark.parametrize(
+    ("url", "connector"),
+    [
+        ("sudo:", Sudo()),
+        ("sudo://", Sudo("root")),
+        ("sudo://@", Sudo("root")),
+        ("sudo://joe@", Sudo("joe")),
+        ("su://joe", Su("joe")),
+        ("doas://joe@/", Doas("joe")),
+    ],
+)
+def test_a_url_of_another_user_of_this_machine(url: str, connector: Connector) -> None:  # U1
+    parsed = parse(url)
+    assert (type(parsed), parsed.spec(), parsed.target) == (type(connector), connector.spec(), connector.target)
+    assert connector.target in ("sudo://root@", "sudo://joe@", "su://joe@", "doas://joe@")
+
+
 def test_options_are_given_to_the_connector_and_outdo_the_url() -> None:
     connector = parse("ssh://web1:22", port=23, python_path="python3.9")
     assert connector.spec() == Ssh("web1", port=23, python_path="python3.9").spec()
@@ -61,8 +79,11 @@ def test_options_are_given_to_the_connector_and_outdo_the_url() -> None:
         ("ssh://[::1", "'ssh://[::1': an IPv6 address is written [::1] or [::1]:22"),
         ("ssh://[::1]22", "'ssh://[::1]22': an IPv6 address is written [::1] or [::1]:22"),
         ("local://web1", "'local://web1': `local:` takes nothing after it"),
-        ("telnet://web1", "no way to connect is called 'telnet'; there are local, ssh"),
-        ("telnet:", "no way to connect is called 'telnet'; there are local, ssh"),
+        ("sudo://joe:secret@", "a URL must not hold a password: joe:...@"),
+        ("sudo://joe@web1", "'sudo://joe@web1': it leads to a user of the same machine, so nothing may follow the @"),
+        ("su://-c@", "the user name for su must not start with '-'; it is '-c'"),
+        ("telnet://web1", "no way to connect is called 'telnet'; there are doas, local, ssh, su, sudo"),
+        ("telnet:", "no way to connect is called 'telnet'; there are doas, local, ssh, su, sudo"),
     ],
 )
 def test_a_url_that_means_nothing_is_refused_by_name(url: str, message: str) -> None:
@@ -78,6 +99,10 @@ def test_a_url_that_means_nothing_is_refused_by_name(url: str, message: str) -> 
         Local(name="a", python_path=["b", "c"], connect_timeout=1.5),
         Ssh("web1"),
         Ssh("web1", "joe", 22, "/key", "ignore", "/bin/ssh", ["-v"], True, 1, 2, "n", ["py"], 9),
+        Sudo(),
+        Sudo("joe", None, "/bin/sudo", ["-k"], "n", ["py"], 9),
+        Su("joe", None, "/bin/su", ["-m"], "n", ["py"], 9),
+        Doas("joe", None, "/bin/doas", ["-L"], "n", ["py"], 9),
     ],
 )
 def test_a_spec_makes_the_same_connector_again(connector: Connector) -> None:
@@ -90,8 +115,8 @@ def test_a_spec_makes_the_same_connector_again(connector: Connector) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({}, "no way to connect is called ''; there are local, ssh"),
-        ({"scheme": "x"}, "no way to connect is called 'x'; there are local, ssh"),
+        ({}, "no way to connect is called ''; there are doas, local, ssh, su, sudo"),
+        ({"scheme": "x"}, "no way to connect is called 'x'; there are doas, local, ssh, su, sudo"),
         ({"scheme": "local", "b": 1, "a": 2}, "a connector of kind 'local' has no parameter a, b"),
     ],
 )
@@ -112,7 +137,7 @@ def test_the_options_that_editors_know_are_the_parameters_of_the_connector(schem
     assert {*known, *REQUIRED.get(scheme, ())} - {"via"} == set(connector_class(scheme).PARAMETERS)
 
 
-REQUIRED = {"ssh": ["hostname"]}
+REQUIRED = {"ssh": ["hostname"], "sudo": ["username"], "su": ["username"], "doas": ["username"]}
 
 
 @pytest.mark.parametrize(
@@ -188,7 +213,10 @@ def test_an_entry_point_that_leads_to_something_else_is_refused() -> None:
         assert str(caught.value) == message
     with pytest.raises(ValueError) as unknown:
         parse("telnet://x")
-    assert str(unknown.value) == "no way to connect is called 'telnet'; there are far, lab, local, ssh, text"
+    assert (
+        str(unknown.value)
+        == "no way to connect is called 'telnet'; there are doas, far, lab, local, ssh, su, sudo, text"
+    )
 
 
 @pytest.mark.usefixtures("lab")
@@ -197,9 +225,9 @@ def test_another_context_is_asked_only_for_what_it_finds_in_its_own_table() -> N
         travelling_spec(parse("lab://bench1"))
     assert str(caught.value) == (
         "local can't be started via another context: over there only the ways that come with Plasmid are known "
-        "(local, ssh)"
+        "(doas, local, ssh, su, sudo)"
     )
     with pytest.raises(ValueError) as far:
         from_spec({"scheme": "lab", "name": "bench1"})
-    assert str(far.value) == "no way to connect is called 'lab'; there are local, ssh"
+    assert str(far.value) == "no way to connect is called 'lab'; there are doas, local, ssh, su, sudo"
     assert travelling_spec(Ssh("web1")) == Ssh("web1").spec()

@@ -1,9 +1,12 @@
 """handshake.py: every state and input, every cut of the bytes, each limit and one more, the words of each failure."""
 
+from collections.abc import Callable
+
 import pytest
 
 from plasmid.connect.handshake import (
     ADVICE,
+    LINE_MAX,
     MARK_REST_MAX,
     NOISE_KEPT,
     NOISE_MAX,
@@ -14,7 +17,9 @@ from plasmid.connect.handshake import (
     HandshakeState,
     describe_end,
 )
-from plasmid.connect.ssh import Ssh
+from plasmid.connect.prompts import Prompt
+from plasmid.connect.secret import Secret
+from plasmid.connect.ssh import KNOWN_FAILURES, Ssh
 
 NONCE = "0123456789abcdef"
 MARK = b"PLASMID 1 0123456789abcdef 3.11.7 a70d0d0a\n"
@@ -22,7 +27,7 @@ MARK = b"PLASMID 1 0123456789abcdef 3.11.7 a70d0d0a\n"
 
 def waiting() -> Handshake:
     """Return a handshake that has seen nothing yet."""
-    return Handshake("ssh://web1", NONCE, "ssh", "python3", Ssh.known_failures)
+    return Handshake("ssh://web1", NONCE, "ssh", "python3", Ssh("web1").known_failures)
 
 
 def outcome(handshake: Handshake) -> "tuple[object, ...]":
@@ -142,28 +147,195 @@ def test_a_mark_of_the_longest_length_is_awaited_and_a_longer_one_is_not() -> No
     assert handshake.state == HandshakeState.WAITING
 
 
-def test_every_state_takes_every_input() -> None:
-    def apply(handshake: Handshake) -> "list[str]":
-        states = []
-        handshake.feed(b"x")
-        states.append(handshake.state)
-        handshake.feed_error(b"x")
-        states.append(handshake.state)
-        handshake.ended(1)
-        states.append(handshake.state)
-        handshake.expired(1.0)
-        states.append(handshake.state)
-        return states
+SECRET = Secret("swordfish")
+QUESTIONS = [
+    Prompt("password", "Password", ("",), "Pass one."),
+    Prompt("passphrase", "Phrase for ", None, is_each_line=True),
+    Prompt("pin", "PIN", ("",), "Pass a pin."),
+    Prompt("", "Continue", None, "Don't."),
+]
 
-    handshake = waiting()
-    assert apply(handshake) == ["waiting", "waiting", "failed", "failed"]
+
+def asking() -> Handshake:
+    """Return a handshake that has seen nothing yet, of a program that may ask."""
+    return Handshake("x://y", NONCE, "prog", "python3", (), QUESTIONS, ["password", "passphrase"])
+
+
+def in_state(state: str) -> Handshake:
+    """Return a handshake in this state."""
+    handshake = asking()
+    if state == HandshakeState.ASKED:
+        handshake.feed_terminal(b"Password: ")
+    elif state == HandshakeState.MARKED:
+        handshake.feed(MARK)
+    elif state == HandshakeState.FAILED:
+        handshake.ended(1)
+    assert handshake.state == state
+    return handshake
+
+
+INPUTS: "dict[str, Callable[[Handshake], object]]" = {
+    "noise": lambda one: one.feed(b"noise\n"),
+    "part of the mark": lambda one: one.feed(MARK[:-1]),
+    "the mark": lambda one: one.feed(MARK),
+    "a bad mark": lambda one: one.feed(MARK[:-12] + b"\n"),
+    "a mark of an old Python": lambda one: one.feed(MARK.replace(b"3.11.7", b"2.7.18")),
+    "too much noise": lambda one: one.feed(b"x" * (NOISE_MAX + 100)),
+    "stderr": lambda one: one.feed_error(b"complaint\n"),
+    "words on the terminal": lambda one: one.feed_terminal(b"a lecture\n"),
+    "a prompt that has an answer": lambda one: one.feed_terminal(b"Phrase for a: "),
+    "a prompt without": lambda one: one.feed_terminal(b"PIN: "),
+    "a question": lambda one: one.feed_terminal(b"Continue?"),
+    "answered": lambda one: one.answered(SECRET),
+    "ended": lambda one: one.ended(1),
+    "expired": lambda one: one.expired(1.0),
+}
+W, A, M, F = "waiting", "asked", "marked", "failed"
+NEXT = {
+    "noise": {W: W, A: A, M: M, F: F},
+    "part of the mark": {W: W, A: A, M: M, F: F},
+    "the mark": {W: M, A: M, M: M, F: F},
+    "a bad mark": {W: F, A: F, M: M, F: F},
+    "a mark of an old Python": {W: F, A: F, M: M, F: F},
+    "too much noise": {W: F, A: F, M: M, F: F},
+    "stderr": {W: W, A: A, M: M, F: F},
+    "words on the terminal": {W: W, A: A, M: M, F: F},
+    "a prompt that has an answer": {W: A, A: A, M: M, F: F},
+    "a prompt without": {W: F, A: A, M: M, F: F},
+    "a question": {W: F, A: A, M: M, F: F},
+    "answered": {W: W, A: W, M: M, F: F},
+    "ended": {W: F, A: F, M: M, F: F},
+    "expired": {W: F, A: F, M: M, F: F},
+}
+
+
+@pytest.mark.parametrize("state", [W, A, M, F])
+@pytest.mark.parametrize("name", INPUTS)
+def test_every_state_takes_every_input(state: str, name: str) -> None:
+    handshake = in_state(state)
     error = handshake.error
-    assert apply(handshake) == ["failed"] * 4
-    assert handshake.error is error
+    INPUTS[name](handshake)
+    assert handshake.state == NEXT[name][state]
+    assert (handshake.error is None) == (handshake.state != F)
+    assert error in (None, handshake.error)
+    assert (handshake.asked != "") == (handshake.state == A)
+
+
+def test_a_prompt_is_answered_once_at_any_cut() -> None:
+    said = b"Lecture.\r\nPassword: "
+    for cut in range(len(said) + 1):
+        handshake = asking()
+        handshake.feed_terminal(said[:cut])
+        handshake.feed_terminal(said[cut:])
+        assert (handshake.state, handshake.asked) == (A, "password")
+        handshake.answered(SECRET)
+        handshake.feed_terminal(b"\r\n")
+        assert (handshake.state, handshake.asked) == (W, "")
+        handshake.feed(MARK)
+        assert outcome(handshake) == (*MARKED, b"", None)
+
+
+def test_a_password_that_is_asked_for_again_was_wrong_and_is_not_typed_again() -> None:
+    handshake = asking()
+    handshake.feed_terminal(b"Password: ")
+    handshake.answered(SECRET)
+    handshake.feed_terminal(b"\r\nSorry.\r\nPassword: ")
+    assert (handshake.state, handshake.asked) == (F, "")
+    assert str(handshake.error) == (
+        "connecting to x://y: answer what it asks: the password was refused: it was asked for again\nIt printed:\n"
+        "    Sorry.\nCheck password=, and whose it has to be. It was typed once only, so that a wrong password can't "
+        "lock the account."
+    )
+
+
+def test_a_prompt_that_comes_while_the_answer_is_still_to_be_typed_is_seen_afterwards() -> None:
+    handshake = asking()
+    handshake.feed_terminal(b"Password: ")
+    handshake.feed_terminal(b"\nPIN: ")
+    assert handshake.state == A
+    handshake.answered(SECRET)
+    assert handshake.error is not None
+    assert handshake.error.found == "it asks for a pin, and none was given; the password that was given didn't do"
+    assert handshake.error.advice == "Pass a pin."
+
+
+def test_the_same_secret_may_be_asked_for_each_of_several_keys() -> None:
+    handshake = asking()
+    for line in (b"Phrase for a: ", b"\nPhrase for b: "):
+        handshake.feed_terminal(line)
+        assert handshake.asked == "passphrase"
+        handshake.answered(SECRET)
+    handshake.feed_terminal(b"\nPhrase for a: ")
+    assert handshake.error is not None
+    assert handshake.error.found == "the passphrase was refused: it was asked for again"
+
+
+def test_no_error_shows_what_was_typed() -> None:
+    handshake = asking()
+    handshake.feed_terminal(b"Password: ")
+    handshake.answered(SECRET)
+    handshake.feed_terminal(b"swordfish\r\n")
+    handshake.feed_error(b"got swordfish\n")
+    handshake.feed(b"echo swordfish")
+    handshake.ended(1)
+    assert handshake.error is not None
+    assert handshake.error.output == "echo ***\n***\ngot ***"
+    assert "swordfish" not in str(handshake.error)
+
+
+def test_a_question_that_nobody_knows_is_shown_when_the_time_is_over() -> None:
+    handshake = asking()
+    handshake.feed_terminal(b"Enter the code from your app\x07: ")
+    assert handshake.state == W
+    handshake.expired(2.0)
+    assert handshake.error is not None
+    assert handshake.error.found == "within 2 s it asked what nobody here answers: Enter the code from your app\\x07:"
+    assert handshake.error.advice == "Do by hand what is done here, and see what it wants to know."
+
+
+def test_what_is_kept_of_an_endless_line_on_the_terminal_is_bounded() -> None:
+    handshake = asking()
+    for _ in range(100):
+        handshake.feed_terminal(b"y" * 10000)
+    assert max(len(value) for value in vars(handshake).values() if isinstance(value, bytes)) <= LINE_MAX
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "lacks"),
+    [
+        (127, b"", True),
+        (126, b"", True),
+        (1, b"sudo: python3: command not found\n", True),
+        (1, b"ModuleNotFoundError: No module named 'zlib'\n", True),
+        (1, b"", False),
+        (255, b"Permission denied\n", False),
+        (None, b"", False),
+    ],
+)
+def test_it_is_known_whether_another_python_might_do(status: "int | None", said: bytes, lacks: bool) -> None:
     handshake = waiting()
-    handshake.feed(MARK)
-    assert apply(handshake) == ["marked"] * 4
-    assert outcome(handshake) == (*MARKED, b"x", None)
+    handshake.feed_error(said)
+    handshake.ended(status)
+    assert handshake.lacks_python == lacks
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        (b"", "no Python from 3.6 on was found there"),
+        (
+            b"PLASMID found python3: Python 3.5.2\nPLASMID found python2: Python 2.7.18\n",
+            "no Python from 3.6 on was found there, only python3: Python 3.5.2; python2: Python 2.7.18",
+        ),
+    ],
+)
+def test_what_was_found_instead_of_a_python_is_told(said: bytes, found: str) -> None:
+    handshake = waiting()
+    handshake.feed_error(b"motd\n" + said + b"PLASMID found\n")
+    handshake.ended(69)
+    assert handshake.error is not None
+    assert (handshake.error.found, handshake.error.output) == (found, "")
+    assert handshake.error.advice == "Install one, or name one with python_path= that stands elsewhere."
 
 
 def test_an_error_shows_the_last_lines_of_both_outputs_and_no_byte_of_them_raw() -> None:
@@ -199,7 +371,7 @@ def test_silence_and_noise_without_end_are_told_apart() -> None:
     )
 
 
-@pytest.mark.parametrize(("sign", "advice"), [*Ssh.known_failures, *ADVICE])
+@pytest.mark.parametrize(("sign", "advice"), [*KNOWN_FAILURES, *ADVICE])
 def test_known_failures_come_with_advice(sign: str, advice: str) -> None:
     for feed in (Handshake.feed, Handshake.feed_error):
         handshake = waiting()

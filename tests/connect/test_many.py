@@ -151,7 +151,11 @@ def test_two_targets_of_one_name_are_an_error_that_says_which() -> None:
 def test_a_target_that_is_none_fails_alone_and_says_why() -> None:
     router = FakeRouter()
     result = connect(
-        router, ["nosuch:", "ssh://a:b@c", {"hostname": "x", "prot": 1}, 7, {"hostname": "-x"}, *local("good")]
+        router,
+        [
+            *("nosuch:", "ssh://a:b@c", {"hostname": "x", "prot": 1}, 7, {"hostname": "-x", "password": "hidden"}),
+            *local("good"),
+        ],
     )
     assert [str(context) for context in result.contexts] == ["good"]
     assert {name: error.found.partition("; there are ")[0] for name, error in result.failures.items()} == {
@@ -159,7 +163,7 @@ def test_a_target_that_is_none_fails_alone_and_says_why() -> None:
         "ssh://a:b@c": "a URL must not hold a password: a:...@c",
         "{'hostname': 'x', 'prot': 1}": "Ssh.__init__() got an unexpected keyword argument 'prot'",
         "7": "a target is a URL, a dict, a Connector or a host of an inventory, not 7",
-        "{'hostname': '-x'}": "the host name for ssh must not start with '-'; it is '-x'",
+        "{'hostname': '-x', 'password': '***'}": "the host name for ssh must not start with '-'; it is '-x'",
     }
     assert {error.step for error in result.failures.values()} == {"read the target"}
 

@@ -5,10 +5,11 @@ import select
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from plasmid.connect.process import TAIL_MAX, ChildProcess
+from plasmid.connect.process import AROUND, BESIDE, TAIL_MAX, ChildProcess
 
 pytestmark = pytest.mark.real
 
@@ -24,6 +25,11 @@ def read(fd: int) -> bytes:
     """Return the next bytes, or b"" at the end."""
     assert select.select([fd], [], [], END_TIMEOUT_S)[0], "nothing came"
     return os.read(fd, 1 << 16)
+
+
+def read_errors(process: ChildProcess) -> "bytes | None":
+    """Return what is on its stderr."""
+    return process.read_side(process.stderr_fd)
 
 
 def wait_gone(pid: int) -> None:
@@ -46,14 +52,14 @@ def test_the_link_carries_both_directions_and_stderr_is_apart() -> None:
     assert read(process.link_fd) == b"HELLO"
     assert read(process.link_fd) == b""
     assert process.wait(END_TIMEOUT_S) == 0
-    assert (process.read_stderr(), process.read_stderr(), process.stderr_tail) == (b"complaint", None, b"complaint")
+    assert (read_errors(process), read_errors(process), process.stderr_tail) == (b"complaint", None, b"complaint")
     process.close()
-    assert (process.link_fd, process.stderr_fd, process.read_stderr(), process.poll()) == (-1, -1, None, 0)
+    assert (process.link_fd, process.stderr_fd, read_errors(process), process.poll()) == (-1, -1, None, 0)
 
 
 def test_nothing_written_is_nothing_read_and_no_end() -> None:
     process = python("os.read(0, 1)")
-    assert (process.read_stderr(), process.poll(), process.wait(0)) == (b"", None, None)
+    assert (read_errors(process), process.poll(), process.wait(0)) == (b"", None, None)
     process.close()
     assert process.poll() == -signal.SIGKILL
 
@@ -61,7 +67,7 @@ def test_nothing_written_is_nothing_read_and_no_end() -> None:
 def test_of_its_complaints_only_the_newest_are_kept() -> None:
     process = python("os.write(2, b'a' * 5000 + b'b' * 8191 + b'c')")
     assert process.wait(END_TIMEOUT_S) == 0
-    assert process.read_stderr() == b"a" * 5000 + b"b" * 8191 + b"c"
+    assert read_errors(process) == b"a" * 5000 + b"b" * 8191 + b"c"
     assert process.stderr_tail == b"b" * 8191 + b"c"
     assert len(process.stderr_tail) == TAIL_MAX
     process.close()
@@ -124,3 +130,82 @@ def test_a_wait_ends_at_its_timeout() -> None:
     process.kill()
     assert process.wait(END_TIMEOUT_S) == -signal.SIGKILL
     process.close()
+
+
+def with_terminal(terminal: str, code: str) -> ChildProcess:
+    """Start an interpreter with this program and with a terminal."""
+    program = [sys.executable, "-S", "-c", "import os, sys, time, signal\n" + code]
+    return ChildProcess.spawn(program, dict(os.environ, KNOWN="yes"), terminal)
+
+
+def test_a_program_may_have_a_terminal_of_its_own_beside_the_link() -> None:
+    process = with_terminal(
+        BESIDE,
+        "tty = os.open('/dev/tty', os.O_RDWR)\n"
+        "os.write(tty, b'Password: ')\n"
+        "answer = os.read(tty, 100)\n"
+        "os.write(1, answer + os.environb[b'KNOWN'] + os.read(0, 9)); os.write(2, b'complaint')\n"
+        "assert os.getsid(0) == os.getpid() and os.tcgetpgrp(tty) == os.getpgrp()",
+    )
+    assert not os.get_blocking(process.terminal_fd)
+    assert process.side_fds == [process.stderr_fd, process.terminal_fd]
+    assert select.select([process.terminal_fd], [], [], END_TIMEOUT_S)[0]
+    assert (process.read_side(process.terminal_fd), process.read_side(process.terminal_fd)) == (b"Password: ", b"")
+    os.write(process.link_fd, b" and data")
+    process.type_line("ä secret")
+    assert read(process.link_fd) == "ä secret\nyes and data".encode()
+    assert process.wait(END_TIMEOUT_S) == 0
+    assert (process.program, read_errors(process)) == (os.path.basename(sys.executable), b"complaint")
+    # The answer isn't echoed, so it can't get into what is shown.
+    assert process.read_side(process.terminal_fd) in (b"", None)
+    process.close()
+    assert (process.terminal_fd, process.side_fds) == (-1, [])
+
+
+def test_a_terminal_may_take_the_place_of_all_three_and_the_link_comes_apart() -> None:
+    process = with_terminal(
+        AROUND,
+        "assert all(os.isatty(fd) for fd in (0, 1, 2)) and not any(os.isatty(fd) for fd in (4, 5, 6))\n"
+        "sys.stderr.write('Password: '); sys.stderr.flush()\n"
+        "answer = sys.stdin.readline()\n"
+        "os.write(5, answer.encode() + os.read(4, 9)); os.write(6, b'complaint')",
+    )
+    assert select.select([process.terminal_fd], [], [], END_TIMEOUT_S)[0]
+    assert process.read_side(process.terminal_fd) == b"Password: "
+    os.write(process.link_fd, b"data")
+    process.type_line("secret")
+    assert read(process.link_fd) == b"secret\ndata"
+    assert process.wait(END_TIMEOUT_S) == 0
+    assert read_errors(process) == b"complaint"
+    process.close()
+
+
+@pytest.mark.parametrize("terminal", [BESIDE, AROUND])
+def test_closing_the_terminal_ends_a_program_that_cannot_be_killed_from_here(terminal: str) -> None:
+    process = with_terminal(terminal, "os.write(2, b'x'); time.sleep(600)")
+    fd = process.stderr_fd if terminal == BESIDE else process.terminal_fd
+    assert select.select([fd], [], [], END_TIMEOUT_S)[0]
+    for fd in (process.terminal_fd, process._far_terminal_fd):
+        os.close(fd)
+    process.terminal_fd = process._far_terminal_fd = -1
+    assert process.wait(END_TIMEOUT_S) == -signal.SIGHUP
+    process.close()
+
+
+@pytest.mark.parametrize("terminal", [BESIDE, AROUND])
+def test_a_program_that_is_not_there_is_told_with_a_terminal_too(terminal: str, tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    with pytest.raises(FileNotFoundError):
+        ChildProcess.spawn(["/nowhere/sudo"], None, terminal)
+    with pytest.raises(FileNotFoundError):
+        ChildProcess.spawn(["plasmid-no-such-program"], None, terminal)
+    with pytest.raises(PermissionError):
+        ChildProcess.spawn([str(tmp_path / "plain")], None, terminal)
+
+
+def test_what_is_typed_at_a_program_that_has_gone_is_lost_without_an_error() -> None:
+    process = with_terminal(BESIDE, "")
+    assert process.wait(END_TIMEOUT_S) == 0
+    process.type_line("nobody reads this")
+    process.close()
+    process.type_line("nor this")

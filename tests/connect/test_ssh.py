@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from plasmid.boot.first_stage import first_stage
-from plasmid.connect.ssh import Ssh, quote
+from plasmid.connect.connector import quote
+from plasmid.connect.ssh import Ssh
 from tests.real.parts import program, required_program
 
 PLAIN = [

@@ -106,6 +106,11 @@ def child_processes() -> "list[int]":
         return [int(word) for word in children.read().split()]
 
 
+def set_environment(name: str, value: str) -> None:
+    """Set a variable here, for what is started from here."""
+    os.environ[name] = value
+
+
 def thread_name() -> str:
     """Return the name of the thread that this runs on."""
     return threading.current_thread().name

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.real import leftovers, parts, ports
@@ -47,11 +47,13 @@ class Client:
 class Server:
     """A running private sshd. Made by running_server(); a test uses the Clients it gives out.
 
-    home: what a login has as its home folder, empty at first. log_path: what sshd says, the first place to look.
+    first_options: lines of its configuration, which outdo ours. home: what a login has as its home folder, empty at
+    first. log_path: what sshd says, the first place to look.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first_options: "Sequence[str]" = ()) -> None:
         self.folder = folder
+        self._first_options = first_options
         self.home = folder / "home"
         self.log_path = folder / "log"
         self.port = 0
@@ -106,6 +108,30 @@ class Server:
     def client_on_port(self, port: int) -> Client:
         """Return a client like any other, but for another port than this server's."""
         return self._client_with(self._authorized_key(), self.folder / "known_hosts", port)
+
+    def client_of(self, username: str, key: "Path | None" = None) -> Client:
+        """Return a client that logs in as this user with a password, or with this key; it may ask."""
+        self._clients_made += 1
+        path = self.folder / f"ssh_config_{self._clients_made}"
+        path.write_text(
+            "Host *\n"
+            f"  HostName {ports.LOOPBACK}\n"
+            f"  HostKeyAlias {HOSTNAME}\n"
+            f"  Port {self.port}\n"
+            f"  User {username}\n"
+            + (f"  IdentityFile {key}\n  IdentitiesOnly yes\n" if key else "  PubkeyAuthentication no\n")
+            + "  IdentityAgent none\n"
+            f"  UserKnownHostsFile {self.folder / 'known_hosts'}\n"
+            "  GlobalKnownHostsFile none\n"
+        )
+        return Client(path, self.port)
+
+    def new_key(self, passphrase: str = "") -> Path:
+        """Return a new key that may log in, with this passphrase."""
+        key = self._new_key(passphrase)
+        with (self.folder / "authorized_keys").open("a") as authorized:
+            authorized.write(key.with_suffix(".pub").read_text())
+        return key
 
     def start(self) -> None:
         """Return once the server accepts connections. Raises RuntimeError with its log if it doesn't come up."""
@@ -173,7 +199,8 @@ class Server:
         if openssh_version() >= (9, 8):
             # Newer servers lock out an address after refused keys, and all tests come from one address.
             options.append("PerSourcePenalties no")
-        return options
+        # sshd takes the first value of an option.
+        return [*self._first_options, *options]
 
     def _authorized_key(self) -> Path:
         key = self.folder / "user_key"
@@ -183,10 +210,10 @@ class Server:
                 authorized.write(key.with_suffix(".pub").read_text())
         return key
 
-    def _new_key(self) -> Path:
+    def _new_key(self, passphrase: str = "") -> Path:
         self._clients_made += 1
         key = self.folder / f"key_{self._clients_made}"
-        make_key(key)
+        make_key(key, passphrase)
         return key
 
     def _known_hosts(self, name: str, key: Path) -> Path:
@@ -216,14 +243,16 @@ class Server:
 
 
 @contextlib.contextmanager
-def running_server(folder: Path, forgotten_timeout_s: float = STOP_TIMEOUT_S) -> "Iterator[Server]":
+def running_server(
+    folder: Path, forgotten_timeout_s: float = STOP_TIMEOUT_S, first_options: "Sequence[str]" = ()
+) -> "Iterator[Server]":
     """Run a private server in a folder that doesn't exist yet; it is gone afterwards, and so are the server's files.
 
     A connection still open that long after the end is an error: whoever opened it has leaked it.
     """
     require_openssh()
     folder.mkdir(mode=0o700)
-    server = Server(folder)
+    server = Server(folder, first_options)
     try:
         server.start()
         yield server
@@ -246,10 +275,10 @@ def require_openssh() -> None:
         )
 
 
-def make_key(path: Path) -> None:
-    """Write a new key pair without a passphrase to `path` and `path.pub`."""
+def make_key(path: Path, passphrase: str = "") -> None:
+    """Write a new key pair to `path` and `path.pub`."""
     keygen = parts.required_program("ssh-keygen", "openssh-client")
-    subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-C", path.name, "-f", str(path)], check=True)
+    subprocess.run([keygen, "-q", "-t", "ed25519", "-N", passphrase, "-C", path.name, "-f", str(path)], check=True)
 
 
 def accepts_connections(port: int, process: "subprocess.Popen[bytes]") -> bool:

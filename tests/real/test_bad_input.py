@@ -87,7 +87,7 @@ CLIENTS: "list[tuple[str, str, str]]" = [
     (
         "client_with_refused_key",
         "Permission denied (publickey)",
-        "The host refused every key that ssh offered; nobody is asked for a password here.",
+        "The host refused every key that ssh offered, and no password was given.",
     ),
     ("client_with_changed_host_key", "Host key for private-host has changed", "remove the old key with `ssh-keygen"),
     ("client_of_unknown_host", "Host key verification failed", "pass check_host_keys='accept' to take the key"),

@@ -48,7 +48,7 @@ def test_a_key_that_is_refused_is_status_3_with_advice(ssh_server: sshd.Server) 
         "web1: connecting to ssh://web1: wait for the far side's first line: ssh exited with status 255"
     )
     assert "Permission denied (publickey)." in lines[2]
-    assert lines[-1].startswith("    The host refused every key that ssh offered;")
+    assert lines[-1].startswith("    The host refused every key that ssh offered, and no password was given.")
     assert "--identity" in lines[-1]
 
 

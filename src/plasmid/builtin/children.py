@@ -4,7 +4,7 @@ import os
 from time import monotonic
 
 from plasmid.connect import from_spec, travelling_spec
-from plasmid.connect.connector import LOOK_S
+from plasmid.connect.starting import LOOK_S
 from plasmid.core.errors import CallError, ConnectError, Refused
 from plasmid.runtime.context import Context
 from plasmid.runtime.ports import guard
@@ -40,7 +40,12 @@ def start_via(router: "Router", connector: "Connector", via: Context, given_up: 
             if why:
                 raise ConnectError(connector.target, "have %s start it" % via, why)
         answered = not isinstance(call.exception(), TimeoutError)
-        address = call.result()
+        try:
+            address = call.result()
+        except ConnectError as error:
+            # On its way here the line breaks between what was printed were escaped, as in any text.
+            error.output = error.output.replace("\\n", "\n")
+            raise
     finally:
         if not answered:
             # It may be there all the same, its address on the way to us.

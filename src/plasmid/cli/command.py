@@ -1,5 +1,6 @@
 """The command line itself: options, help, and what each command starts."""
 
+import getpass
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ A TARGET is
   local:                       a second interpreter on this machine
   ssh://[user@]host[:port]     another machine, by your own ssh and its configuration
   host, user@host, host:port   the same
+  sudo://user@, su://user@, doas://user@
+                               another user of this machine, or of that of --via
   with --inventory             the name of a host or a group there, or all
 """
 
@@ -78,9 +81,12 @@ CONNECT_OPTIONS = (
         " configuration.",
     ),
     click.option("--via", multiple=True, metavar="TARGET", help="Start the connection there; again for a further hop."),
-    click.option("--python", metavar="PATH", help="The Python of the targets.  [default: python3]"),
+    click.option("--python", metavar="PATH", help="The Python of the targets.  [default: python3, or what is found]"),
     click.option("--identity", metavar="FILE", help="The only key that ssh offers. With --via: to the first hop."),
     click.option("--port", type=click.IntRange(1, 65535), help="The port of targets that name none."),
+    click.option(
+        "--ask-password", is_flag=True, help="Ask here for the password of the targets, once, when one needs it."
+    ),
     click.option(
         "-o", "ssh_options", multiple=True, metavar="NAME=VALUE", help="An option of ssh, as its -o takes it."
     ),
@@ -157,12 +163,19 @@ def _connect_options(
     ssh_args: "tuple[str, ...]",
     connect_timeout: "float | None",
     inventory: "str | None",
+    ask_password: bool,
     **others: Any,
 ) -> ConnectOptions:
     all_args = [*ssh_args, *(word for option in ssh_options for word in ("-o", option))]
     hosts = None if inventory is None else load(inventory)
+    password = plasmid.Secret(lambda: getpass.getpass("Password: ")) if ask_password else None
     return ConnectOptions(
-        via=via, ssh_args=tuple(all_args), connect_timeout_s=connect_timeout, inventory=hosts, **others
+        via=via,
+        ssh_args=tuple(all_args),
+        connect_timeout_s=connect_timeout,
+        inventory=hosts,
+        password=password,
+        **others,
     )
 
 

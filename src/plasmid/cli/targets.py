@@ -5,6 +5,7 @@ from typing import Any
 
 from plasmid.connect import parse
 from plasmid.connect.connector import Connector
+from plasmid.connect.secret import Secret
 from plasmid.core.errors import ConnectError
 from plasmid.inventory import Host, Inventory
 
@@ -13,8 +14,8 @@ from plasmid.inventory import Host, Inventory
 class ConnectOptions:
     """The options that both commands have. None and empty: as the connector has it.
 
-    identity and ssh_args are for the ssh that is started here: with --via, the one to the first hop. port and python
-    are for the targets, the rest for every connection. inventory: names hosts and groups that can be targets.
+    identity and ssh_args are for the ssh that is started here: with --via, the one to the first hop. port, python and
+    password are for the targets, the rest for every connection. inventory: names hosts and groups that can be targets.
     """
 
     via: "tuple[str, ...]" = ()
@@ -24,6 +25,7 @@ class ConnectOptions:
     port: "int | None" = None
     check_host_keys: "str | None" = None
     connect_timeout_s: "float | None" = None
+    password: "Secret | None" = None
     inventory: "Inventory | None" = None
 
 
@@ -110,6 +112,7 @@ def _wanted(options: ConnectOptions, starts_here: bool, is_hop: bool) -> "dict[s
         wanted["ssh_args"] = list(options.ssh_args) or None
     if not is_hop:
         wanted["python_path"] = options.python
+        wanted["password"] = options.password
         wanted["port"] = options.port
     return wanted
 

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 # Scheme -> module and class. Imported when used: a relay then asks its parent for no more than it needs.
 SCHEMES: "Dict[str, Tuple[str, str]]" = {
+    "doas": ("plasmid.connect.become", "Doas"),
     "local": ("plasmid.connect.local", "Local"),
     "ssh": ("plasmid.connect.ssh", "Ssh"),
+    "su": ("plasmid.connect.become", "Su"),
+    "sudo": ("plasmid.connect.become", "Sudo"),
 }
 ENTRY_POINTS = "plasmid.connectors"
 
@@ -93,7 +96,9 @@ def travelling_spec(connector: "Connector") -> "Dict[str, Any]":
             "%s can't be started via another context: over there only the ways that come with Plasmid are known (%s)"
             % (connector.target, _listed())
         )
-    return connector.spec()
+    spec = connector.spec()
+    # A secret says what it is only here, on its way over the link, and is one again where it arrives.
+    return {key: value.reveal() if hasattr(value, "reveal") else value for key, value in spec.items()}
 
 
 def _own_class(scheme: str) -> "Type[Connector]":

@@ -13,7 +13,8 @@ import threading
 from time import monotonic
 
 from plasmid.connect import connector_class, parse
-from plasmid.connect.connector import LOOK_S, Connector
+from plasmid.connect.connector import Connector
+from plasmid.connect.starting import LOOK_S
 from plasmid.core.errors import CallError, ConnectError, ContextLost, NotSent, PlasmidError
 from plasmid.runtime.jobs import Helpers
 from plasmid.runtime.ports import Latch, TimedOut
@@ -111,7 +112,7 @@ def read_targets(entries: "Iterable[Any]", options: "Dict[str, Any]") -> "List[T
     Raises ValueError if there are none or two have the same name, TypeError for an option that none of them takes.
     """
     if isinstance(entries, (str, bytes, dict, Connector)):
-        raise TypeError("connect_all() takes a list of targets; it got %r alone" % (entries,))
+        raise TypeError("connect_all() takes a list of targets; it got %s alone" % _shown(entries))
     unused = set(options)
     targets = [_read_target(entry, options, unused) for entry in entries]
     if not targets:
@@ -134,11 +135,17 @@ def _read_target(entry: "Any", options: "Dict[str, Any]", unused: "set[str]") ->
     try:
         name, connector = _named_connector(entry, options, unused)
     except (ValueError, TypeError) as error:
-        name = entry if isinstance(entry, str) else getattr(entry, "name", None) or repr(entry)
+        name = entry if isinstance(entry, str) else getattr(entry, "name", None) or _shown(entry)
         failure = ConnectError(str(name), STEP_READ, str(error), advice="Correct it; nothing was started for it.")
         failure.__cause__ = error
         return Target(str(name), None, failure)
     return Target(name, connector)
+
+
+def _shown(entry: "Any") -> str:
+    """Return an entry for a message, without the password that it may hold."""
+    secrets = {key: "***" for key in ("password", "passphrase") if isinstance(entry, dict) and key in entry}
+    return repr(dict(entry, **secrets) if secrets else entry)
 
 
 def _named_connector(entry: "Any", options: "Dict[str, Any]", unused: "set[str]") -> "Tuple[str, Connector]":

@@ -1,15 +1,18 @@
 """The options of each way to a machine, for type checkers and editors. Read by them alone, imported by nobody."""
 
-from typing import Any, List, Optional, Sequence, TypedDict, Union
+from typing import Any, Callable, List, Optional, Sequence, TypedDict, Union
 
+from plasmid.connect.secret import Secret
 from plasmid.runtime.context import Context
+
+Password = Union[str, Callable[[], str], Secret, None]
 
 
 class CommonOptions(TypedDict, total=False):
     """What every way takes."""
 
     name: str
-    python_path: "Union[str, List[str]]"
+    python_path: "Union[str, List[str], None]"
     connect_timeout: float
     via: "Optional[Context]"
 
@@ -24,9 +27,35 @@ class SshOptions(CommonOptions, total=False):
     username: "Optional[str]"
     port: "Optional[int]"
     identity_file: "Any"
+    password: "Password"
+    passphrase: "Password"
     check_host_keys: str
     ssh_path: str
     ssh_args: "Sequence[str]"
     compression: bool
     keepalive_interval: int
     keepalive_count: int
+
+
+class SudoOptions(CommonOptions, total=False):
+    """Those of Router.sudo()."""
+
+    password: "Password"
+    sudo_path: str
+    sudo_args: "Sequence[str]"
+
+
+class SuOptions(CommonOptions, total=False):
+    """Those of Router.su()."""
+
+    password: "Password"
+    su_path: str
+    su_args: "Sequence[str]"
+
+
+class DoasOptions(CommonOptions, total=False):
+    """Those of Router.doas()."""
+
+    password: "Password"
+    doas_path: str
+    doas_args: "Sequence[str]"

@@ -2,6 +2,17 @@
 
 Not what is said over the link: see `handshake.py` and `connector.py`. The program gets a session of its own: Ctrl-C
 is for the root to handle, and ssh can't ask for a password on the user's terminal from under the program.
+
+What asks for a password gets a terminal of its own for that, a pseudo-terminal that this process holds the other end
+of, while the link stays the socketpair:
+
+    terminal        descriptors 0, 1   2         /dev/tty       for
+    NO_TERMINAL     link               stderr    none           what asks nothing
+    BESIDE          link               stderr    the terminal   sudo, doas, ssh: they ask on /dev/tty
+    AROUND          the terminal                 the terminal   su, whose PAM asks on stdin. Link and stderr are 4, 5
+                                                                and 6; what su runs has to move them
+
+To close the terminal is also the one way to end a program that became another user: the kernel sends it a hang-up.
 """
 
 import os
@@ -10,21 +21,39 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
-    from typing import List, Optional
+    from typing import Dict, List, Optional, Tuple
 
 TAIL_MAX = 8192  # of what it wrote on stderr, the newest is kept for error messages
 KILL_WAIT_S = 2.0  # a killed process is gone in milliseconds, unless the kernel holds it
+
+NO_TERMINAL = ""
+BESIDE = "beside"
+AROUND = "around"
+# A shell opens the terminal, named in $0, and so, as the leader of a new session, makes it its own; then it becomes the
+# program. Not a function that runs between fork and exec: beside threads that can hang.
+_SHELL = "/bin/sh"
+_OPENING = {
+    BESIDE: 'exec 3<>"$0" && exec 3>&- && exec "$@"',
+    AROUND: 'exec 3<>"$0" && exec "$@" 4<&0 5>&1 6>&2 <&3 >&3 2>&3 3>&-',
+}
+# For the command line of what is run within AROUND.
+BACK_TO_THE_LINK = "<&4 >&5 2>&6 4<&- 5>&- 6>&-"
+
+
+class NoTerminal(OSError):
+    """This machine gives no pseudo-terminal."""
 
 
 class ChildProcess:
     """A program with a socketpair as its stdin and stdout. Not thread-safe: one thread at a time.
 
-    link_fd: our end of the socketpair, non-blocking. stderr_fd: the read end of its stderr, non-blocking; somebody
-    must call read_stderr() when it's readable, or the program stops when that pipe is full. Both belong to this
-    object and are -1 once closed: take them out of pollers before close() or hang_up().
+    link_fd: our end of the socketpair. stderr_fd: the read end of its stderr. terminal_fd: our end of its terminal, -1
+    without one. All are non-blocking, belong to this object and are -1 once closed: take them out of pollers before
+    close() or hang_up(). Somebody must call read_side() when one of side_fds is readable, or the program stops when
+    that is full.
     """
 
-    __slots__ = ("_popen", "link_fd", "pid", "program", "stderr_fd", "stderr_tail")
+    __slots__ = ("_far_terminal_fd", "_popen", "link_fd", "pid", "program", "stderr_fd", "stderr_tail", "terminal_fd")
 
     def __init__(self, popen: "subprocess.Popen[bytes]", program: str, link_fd: int, stderr_fd: int) -> None:
         self._popen = popen
@@ -33,22 +62,44 @@ class ChildProcess:
         self.link_fd = link_fd
         self.stderr_fd = stderr_fd
         self.stderr_tail = b""
+        self.terminal_fd = -1
+        self._far_terminal_fd = -1
 
     @classmethod
-    def spawn(cls, argv: "List[str]") -> "ChildProcess":
-        """Start argv. Raises OSError if there is no such program or it can't be started; nothing is left open then."""
+    def spawn(
+        cls, argv: "List[str]", environment: "Optional[Dict[str, str]]" = None, terminal: str = NO_TERMINAL
+    ) -> "ChildProcess":
+        """Start argv. environment: all of it; None for our own. terminal: one of the table above.
+
+        Raises OSError if there is no such program or it can't be started; nothing is left open then.
+        """
         # subprocess: 20 ms where nothing has imported it yet, which a relay pays once; elsewhere it's in memory.
         # _socket: `socket` would cost a relay 11 ms more for the same call.
         import subprocess
         from _socket import AF_UNIX, SOCK_STREAM, socketpair
 
+        program = os.path.basename(argv[0])
+        terminals = (-1, -1)
+        if terminal:
+            _require_program(argv[0])
+            terminals = _open_terminal()
+            argv = [_SHELL, "-c", _OPENING[terminal], os.ttyname(terminals[1])] + argv
         near, far = socketpair(AF_UNIX, SOCK_STREAM)
         try:
             popen = subprocess.Popen(
-                argv, bufsize=0, stdin=far.fileno(), stdout=far.fileno(), stderr=subprocess.PIPE, start_new_session=True
+                argv,
+                bufsize=0,
+                stdin=far.fileno(),
+                stdout=far.fileno(),
+                stderr=subprocess.PIPE,
+                env=environment,
+                start_new_session=True,
             )
         except BaseException:
             near.close()
+            for fd in terminals:
+                if fd >= 0:
+                    os.close(fd)
             raise
         finally:
             far.close()
@@ -58,7 +109,14 @@ class ChildProcess:
         link_fd = near.detach()
         for fd in (link_fd, stderr_fd):
             os.set_blocking(fd, False)
-        return cls(popen, os.path.basename(argv[0]), link_fd, stderr_fd)
+        process = cls(popen, program, link_fd, stderr_fd)
+        process.terminal_fd, process._far_terminal_fd = terminals
+        return process
+
+    @property
+    def side_fds(self) -> "List[int]":
+        """The open descriptors besides the link's, on which it complains or asks."""
+        return [fd for fd in (self.stderr_fd, self.terminal_fd) if fd >= 0]
 
     def poll(self) -> "Optional[int]":
         """Return its exit status, negative for a signal, or None while it runs. Never blocks."""
@@ -79,16 +137,25 @@ class ChildProcess:
             pause_s = min(pause_s * 2, 0.05)
         return self._popen.returncode
 
-    def read_stderr(self) -> "Optional[bytes]":
-        """Return what it has written on stderr since, b"" if nothing, None at its end. Never blocks."""
-        if self.stderr_fd < 0:
+    def read_side(self, fd: int) -> "Optional[bytes]":
+        """Return what it has written since to this one of side_fds, b"" if nothing, None at its end. Never blocks."""
+        if fd not in self.side_fds:
             return None
         try:
-            data = os.read(self.stderr_fd, 65536)
+            data = os.read(fd, 65536)
         except BlockingIOError:
             return b""
+        except OSError:
+            return None  # EIO: nobody has the terminal open any more
         self.stderr_tail = (self.stderr_tail + data)[-TAIL_MAX:]
         return data or None
+
+    def type_line(self, text: str) -> None:
+        """Write a line to its terminal, as if somebody had typed it."""
+        try:
+            os.write(self.terminal_fd, text.encode("utf-8", "surrogateescape") + b"\n")
+        except OSError:
+            pass  # it has just ended, which its status says better
 
     def take_link(self) -> int:
         """Return the link's descriptor, which is the caller's to close from now on."""
@@ -107,11 +174,12 @@ class ChildProcess:
             self._kill_group()
 
     def close(self) -> None:
-        """End it: close both descriptors, kill it, reap it. Nothing is left of it here. Again is no error."""
+        """End it: close all descriptors, kill it, reap it. Nothing is left of it here. Again is no error."""
         self.hang_up()
-        if self.stderr_fd >= 0:
-            os.close(self.stderr_fd)
-            self.stderr_fd = -1
+        for fd in [*self.side_fds, self._far_terminal_fd]:
+            if fd >= 0:
+                os.close(fd)
+        self.stderr_fd = self.terminal_fd = self._far_terminal_fd = -1
         self.kill()
         self.wait(KILL_WAIT_S)
 
@@ -127,3 +195,37 @@ class ChildProcess:
         except OSError:
             # It is just going, or became another user (sudo): then the hang-up has to do.
             pass
+
+
+def _open_terminal() -> "Tuple[int, int]":
+    """Return our end of a new terminal, non-blocking, and the program's.
+
+    We keep the program's end open as well: without anybody on it, ours would tell of an end when there is none yet.
+    """
+    try:
+        near, far = os.openpty()
+    except OSError as error:
+        raise NoTerminal(error.errno, error.strerror) from None
+    os.set_blocking(near, False)
+    try:
+        import termios
+    except ImportError:
+        return near, far  # a bare Python; who asks for a password turns the echo off anyway
+    modes = termios.tcgetattr(far)
+    modes[3] &= ~termios.ECHO
+    termios.tcsetattr(far, termios.TCSANOW, modes)
+    return near, far
+
+
+def _require_program(program: str) -> None:
+    """Raise the OSError that starting it would, since the shell in between tells less."""
+    import errno
+
+    found = errno.ENOENT
+    for folder in [""] if "/" in program else os.get_exec_path():
+        path = os.path.join(folder, program)
+        if os.path.isfile(path):
+            if os.access(path, os.X_OK):
+                return
+            found = errno.EACCES
+    raise OSError(found, os.strerror(found), program)

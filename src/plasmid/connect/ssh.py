@@ -3,15 +3,23 @@
 Only what the user's configuration can't know is passed to ssh: that nobody is there to answer questions, that a dead
 connection must be noticed, what to do about host keys, and no compression, which makes files four times slower.
 ssh_args come first on the command line, and ssh takes the first value of an option: so they override all of it.
+
+With a password ssh gets a terminal to ask on. The same terminal is that of the ssh to a jump host, if there is one; so
+the password goes only to the question that names the user and the host as ssh itself (`ssh -G`) says that they are.
 """
 
 import os
 
-from plasmid.connect.connector import Connector, split_user
+from plasmid.connect.connector import Connector, check_word, quote, split_user
+from plasmid.connect.process import BESIDE, NO_TERMINAL
+from plasmid.connect.prompts import CHANGE_WORDS, EXPIRED, PASSWORD_WORDS, Prompt
+from plasmid.connect.secret import as_secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Sequence, Union
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+
+    from plasmid.connect.secret import Secret
 
 # accept: the key of a host seen for the first time is taken, a changed one isn't. ignore: for throw-away machines.
 HOST_KEY_OPTIONS = {
@@ -27,7 +35,33 @@ HOST_KEY_OPTIONS = {
     ],
 }
 
-# What ssh prints, in lower case, and what to do about it.
+UNKNOWN_HOST = (
+    "The host's key isn't in known_hosts. Compare it and log in once with ssh by hand, or pass "
+    "check_host_keys='accept' to take the key of a host that is seen for the first time."
+)
+
+OTHER_HOST = (
+    "password= is for the account at the end of the way alone, and this isn't its usual question. A host on the way "
+    "needs a key; or make it a context by itself, with its own password=, and go on from there with via=."
+)
+
+# What ssh prints, in lower case, and what to do about it: first what means something else if a password was given.
+FAILURES_WITH_PASSWORD = (
+    (
+        "permission denied (publickey).",
+        "The host takes keys only, and refused every one that ssh offered: no password will do.",
+    ),
+    (
+        "too many authentication failures",
+        "ssh offered so many keys that the host didn't wait for the password: pass identity_file=, or "
+        "ssh_args=['-o', 'PubkeyAuthentication=no'].",
+    ),
+    (
+        "permission denied (",
+        "The host refused the password, or the account may not log in with one: check username= and password=. What "
+        "the host accepts stands in the brackets.",
+    ),
+)
 KNOWN_FAILURES = (
     (
         "host identification has changed",
@@ -36,8 +70,7 @@ KNOWN_FAILURES = (
     ),
     (
         "host key verification failed",
-        "The host's key isn't in known_hosts. Compare it and log in once with ssh by hand, or pass "
-        "check_host_keys='accept' to take the key of a host that is seen for the first time.",
+        UNKNOWN_HOST,
     ),
     (
         "unprotected private key file",
@@ -47,10 +80,13 @@ KNOWN_FAILURES = (
         "too many authentication failures",
         "ssh offered more keys than the host accepts: pass identity_file= to offer only the right one.",
     ),
+    ("password change required", EXPIRED),
+    ("your password has expired", EXPIRED),
+    ("your account has expired", "The account there has expired: have the machine's administrator open it."),
     (
         "permission denied (",
-        "The host refused every key that ssh offered; nobody is asked for a password here. Check username= and "
-        "identity_file=, that the agent has the key, and that `ssh -o BatchMode=yes` logs in.",
+        "The host refused every key that ssh offered, and no password was given. Check username= and identity_file=, "
+        "that the agent has the key, and that `ssh -o BatchMode=yes` logs in; or pass password=.",
     ),
     (
         "could not resolve hostname",
@@ -75,27 +111,24 @@ KNOWN_FAILURES = (
     ),
 )
 
-# What ssh itself refuses in names from a command line, newer ones at least: a ProxyCommand would give it to a shell.
-_FORBIDDEN = "'`\"$\\;&<>|(){}"
-# What no shell touches, inside a word or as one.
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,")
-
 
 class Ssh(Connector):
     """Run Python on `hostname`, which may be an alias of ~/.ssh/config. Names as in Mitogen where it has them too.
 
     check_host_keys: `enforce` (only known keys), `accept` (new hosts too) or `ignore`. identity_file: the only key to
-    offer. ssh_args: further arguments for ssh, which override ours. keepalive_interval: seconds of silence after
-    which ssh asks the host, keepalive_count times, and then gives up; 0 for never.
+    offer. password: of the account there; see Secret. passphrase: of the key, if no agent has it. ssh_args: further
+    arguments for ssh, which override ours. keepalive_interval: seconds of silence after which ssh asks the host,
+    keepalive_count times, and then gives up; 0 for never.
     """
 
     scheme = "ssh"
-    known_failures = KNOWN_FAILURES
     PARAMETERS = (
         "hostname",
         "username",
         "port",
         "identity_file",
+        "password",
+        "passphrase",
         "check_host_keys",
         "ssh_path",
         "ssh_args",
@@ -117,12 +150,14 @@ class Ssh(Connector):
         keepalive_interval: int = 15,
         keepalive_count: int = 3,
         name: "Optional[str]" = None,
-        python_path: "Union[str, List[str]]" = "python3",
+        python_path: "Union[str, List[str], None]" = None,
         connect_timeout: float = 30.0,
+        password: "Union[str, Callable[[], str], Secret, None]" = None,
+        passphrase: "Union[str, Callable[[], str], Secret, None]" = None,
     ) -> None:
-        _check_word("host name", hostname)
+        check_word("host name for ssh", hostname)
         if username is not None:
-            _check_word("user name", username)
+            check_word("user name for ssh", username)
         if port is not None and not 0 < port < 65536:
             raise ValueError("port must be 1 to 65535; it is %r" % (port,))
         if check_host_keys not in HOST_KEY_OPTIONS:
@@ -132,6 +167,8 @@ class Ssh(Connector):
         self.username = username
         self.port = port
         self.identity_file = None if identity_file is None else str(os.fspath(identity_file))
+        self.password = as_secret(password)
+        self.passphrase = as_secret(passphrase)
         self.check_host_keys = check_host_keys
         self.ssh_path = ssh_path
         self.ssh_args = list(ssh_args)
@@ -166,6 +203,10 @@ class Ssh(Connector):
         return fields
 
     @property
+    def known_failures(self) -> "Sequence[Tuple[str, str]]":  # type: ignore[override]
+        return KNOWN_FAILURES if self.password is None else FAILURES_WITH_PASSWORD + KNOWN_FAILURES
+
+    @property
     def target(self) -> str:
         user = "%s@" % self.username if self.username else ""
         host = "[%s]" % self.hostname if ":" in self.hostname else self.hostname
@@ -176,9 +217,66 @@ class Ssh(Connector):
     def program(self) -> str:
         return os.path.basename(self.ssh_path)
 
+    @property
+    def terminal(self) -> str:  # type: ignore[override]
+        return BESIDE if self.secrets() else NO_TERMINAL
+
+    def environment(self) -> "Optional[Dict[str, str]]":
+        """Return our own; with a secret to type, without what would have ssh ask in a window."""
+        return dict(os.environ, SSH_ASKPASS_REQUIRE="never") if self.secrets() else None
+
+    def secrets(self) -> "Dict[str, Secret]":
+        both = {"password": self.password, "passphrase": self.passphrase}
+        return {name: secret for name, secret in both.items() if secret is not None}
+
     def argv(self, first_stage: str, ps_name: str) -> "List[str]":
-        argv = [os.path.expanduser(self.ssh_path)] + self.ssh_args
-        argv += ["-T", "-o", "BatchMode=yes"]
+        return self._options() + ["--", self.hostname, self._remote_command(first_stage, ps_name)]
+
+    def prompts(self, first_stage: str) -> "List[Prompt]":
+        if not self.secrets():
+            return []
+        key_advice = "Pass passphrase=, or have an agent that holds the key."
+        prompts = [
+            Prompt("passphrase", "Enter passphrase for ", None, key_advice, is_each_line=True),
+            Prompt("", "Are you sure you want to continue connecting", None, UNKNOWN_HOST),
+        ]
+        for who in self._who():
+            advice = "Pass password=, or a key that the host accepts."
+            prompts.append(Prompt("password", who + "'s password", ("",), advice))
+            prompts.append(Prompt("password", "(%s) " % who, PASSWORD_WORDS, advice))
+            prompts.append(Prompt("", "(%s) " % who, CHANGE_WORDS, EXPIRED))
+        prompts.append(Prompt("", "", CHANGE_WORDS, EXPIRED))
+        prompts.append(Prompt("", "", None, OTHER_HOST, has="'s password"))
+        prompts.append(Prompt("", "(", None, OTHER_HOST, has="@"))
+        return prompts
+
+    def _who(self) -> "List[str]":
+        """Return `user@host` as ssh's questions name it; nothing if ssh can't say, which it will say again itself."""
+        import subprocess
+
+        argv = [*self._options(), "-G", "--", self.hostname]
+        try:
+            asked = subprocess.run(
+                argv,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=10,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return []
+        known = dict(line.split(" ", 1) for line in asked.stdout.decode("utf-8", "replace").splitlines() if " " in line)
+        host = known.get("hostkeyalias") or known.get("hostname")
+        return ["%s@%s" % (known["user"], host)] if "user" in known and host else []
+
+    def _options(self) -> "List[str]":
+        argv = [os.path.expanduser(self.ssh_path)] + self.ssh_args + ["-T"]
+        if self.secrets():
+            # Once: a second answer would be the same wrong one.
+            argv += ["-o", "BatchMode=no", "-o", "NumberOfPasswordPrompts=1"]
+        else:
+            argv += ["-o", "BatchMode=yes"]
         # A second less than ours, so that ssh can still say what is wrong.
         argv += ["-o", "ConnectTimeout=%d" % max(1, int(self.connect_timeout) - 1)]
         argv += ["-o", "ServerAliveInterval=%d" % self.keepalive_interval]
@@ -191,7 +289,7 @@ class Ssh(Connector):
             argv += ["-l", self.username]
         if self.port is not None:
             argv += ["-p", str(self.port)]
-        return argv + ["--", self.hostname, self._remote_command(first_stage, ps_name)]
+        return argv
 
     def _remote_command(self, first_stage: str, ps_name: str) -> str:
         words = [quote(word) for word in self._python_argv(first_stage, ps_name)]
@@ -199,22 +297,3 @@ class Ssh(Connector):
             words[0] = "~/" + quote(self._python_words[0][2:])
         # exec: some shells would wait beside the Python that they started.
         return "exec " + " ".join(words)
-
-
-def quote(word: str) -> str:
-    """Return the word as a POSIX shell has to see it."""
-    # Not shlex: importing it costs a relay 12 ms.
-    if word and all(c in _PLAIN for c in word):
-        return word
-    return "'%s'" % word.replace("'", "'\"'\"'")
-
-
-def _check_word(what: str, word: str) -> None:
-    """Refuse a name that ssh would take for an option, or that a shell in its configuration could run."""
-    if not word:
-        raise ValueError("the %s for ssh is empty" % what)
-    if word.startswith("-"):
-        raise ValueError("the %s for ssh must not start with '-'; it is %r" % (what, word))
-    bad = next((c for c in word if c in _FORBIDDEN or c.isspace() or not c.isprintable()), None)
-    if bad is not None:
-        raise ValueError("the %s for ssh must not contain %r; it is %r" % (what, bad, word))

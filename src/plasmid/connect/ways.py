@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from plasmid.connect.connector import Connector
     from plasmid.connect.many import Connected
-    from plasmid.connect.options import LocalOptions, SshOptions
+    from plasmid.connect.options import DoasOptions, LocalOptions, SshOptions, SudoOptions, SuOptions
     from plasmid.runtime.context import Context
     from plasmid.runtime.runtime import Runtime
 
@@ -44,6 +44,21 @@ class Ways:
         via: a context; ssh runs there then. Raises ConnectError, which names the step that failed.
         """
         return self._by("ssh", options, hostname=hostname)
+
+    def sudo(self, username: str = "root", **options: "Unpack[SudoOptions]") -> "Context":
+        """Return a new context as another user of this machine, or of that of `via`, by sudo.
+
+        Options: see plasmid.connect.become.Sudo. Raises ConnectError, which says what sudo had against it.
+        """
+        return self._by("sudo", options, username=username)
+
+    def su(self, username: str = "root", **options: "Unpack[SuOptions]") -> "Context":
+        """Return a new context as another user, by su. Options: see plasmid.connect.become.Su."""
+        return self._by("su", options, username=username)
+
+    def doas(self, username: str = "root", **options: "Unpack[DoasOptions]") -> "Context":
+        """Return a new context as another user, by doas. Options: see plasmid.connect.become.Doas."""
+        return self._by("doas", options, username=username)
 
     def connect(self, url: str, via: "Optional[Context]" = None, **options: "Any") -> "Context":
         """Return a new context by URL: `ssh://user@host:port`, `local:`, or a bare host name.

@@ -1,4 +1,4 @@
-"""connector.py with real processes: the steps, and each way a far side can fail before it has said hello.
+"""starting.py with real processes: the steps, and each way a far side can fail before it has said hello.
 
 The far sides are real interpreters, or scripts that stand in for one. That nothing is left of a failed one, no
 process, descriptor or thread, is checked after each test, see conftest.py.
@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from plasmid.boot.first_stage import first_stage
-from plasmid.connect.connector import Connector, Started, start
+from plasmid.connect.connector import Connector
 from plasmid.connect.local import Local
+from plasmid.connect.starting import Started, start
 from plasmid.core.errors import ConnectError
 from tests.boot.test_first_stage import packed
 from tests.connect.stand_ins import stand_in
