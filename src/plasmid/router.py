@@ -84,6 +84,7 @@ class Router(Ways):
 
     timeout: seconds that a call may take which sets no deadline of its own, None for no limit. allow_modules,
     deny_modules: names of packages that children may, or may not, ask for besides those that they are asked to run.
+    allow_data: packages, or `package:pattern`, whose data files they may read though no distribution lists them.
     name: what this context is called in logs and errors.
     """
 
@@ -92,6 +93,7 @@ class Router(Ways):
         timeout: "Optional[float]" = None,
         allow_modules: "Iterable[str]" = (),
         deny_modules: "Iterable[str]" = (),
+        allow_data: "Iterable[str]" = (),
         name: str = "root",
         _runtime: "Optional[Runtime]" = None,
     ) -> None:
@@ -120,7 +122,7 @@ class Router(Ways):
             remember(_runtime, self)
         _runtime.default_timeout_s = timeout
         parent = None if self._is_root else self.parent
-        self.modules = ModuleServer(allow_modules, deny_modules, parent)
+        self.modules = ModuleServer(allow_modules, deny_modules, parent, allow_data)
         _runtime.permit = self.modules.permit
         _runtime.jobs.builtin["plasmid.modules"] = self.modules.handle
         _runtime.explain_loss = self.explain_loss
@@ -151,8 +153,14 @@ class Router(Ways):
         if via is not None and via.address != self.runtime.node.address:
             from plasmid.builtin.children import start_via
 
-            return start_via(self, connector, via, given_up or str)
-        return self.start_child(connector, progress, given_up or str).context
+            context = start_via(self, connector, via, given_up or str)
+        else:
+            context = self.start_child(connector, progress, given_up or str).context
+        if connector.supply is not None:
+            from plasmid.builtin.supplying import supply
+
+            supply(self.modules, connector, context, progress)
+        return context
 
     def start_child(
         self,

@@ -20,6 +20,7 @@ from tests.builtin.module_files import Files, sent
 CHILD = parse("/3")
 GRANDCHILD = parse("/3/1")
 SIBLING = parse("/4")
+PYTHON = "%d.%d.%d" % sys.version_info[:3]
 STDLIB = "it belongs to Python's standard library, which is never sent; install it with the Python of that machine"
 
 
@@ -43,7 +44,7 @@ def test_a_module_that_the_parent_runs_is_sent_with_what_it_imports(files: Files
         ["tax", False, f"/<sent>{files.folder}/tax.py"],
     ]
     assert sent(reply)["shop.goods"] == "from . import till\nimport json, tax"
-    assert (reply["missing"], reply["refused"], reply["compiled"]) == ([], {}, {})
+    assert (reply["missing"], reply["refused"]) == ([], {})
 
 
 def test_what_was_sent_is_not_pushed_again_and_comes_again_when_asked(files: Files) -> None:  # U4
@@ -75,9 +76,10 @@ def test_who_was_not_asked_to_run_it_is_refused_by_name_of_the_option(files: Fil
     server.permit(CHILD, "shop")
     assert server.find(["shop", "plan"], SIBLING) == {
         "found": [],
+        "held": [],
+        "python": PYTHON,
         "missing": [],
         "refused": {"shop": not_allowed("shop"), "plan": not_allowed("plan")},
-        "compiled": {},
     }
     assert server.find(["tax"], CHILD)["refused"] == {"tax": not_allowed("tax")}, "nothing that imports it was sent"
     server.find(["shop"], CHILD)
@@ -114,9 +116,10 @@ def test_the_standard_library_is_never_sent() -> None:  # U4
     names = ["json", "os.path", "distutils.core", "_socket", "encodings.idna", "json.nowhere"]
     assert server.find(names, CHILD) == {
         "found": [],
+        "held": [],
+        "python": PYTHON,
         "missing": [],
         "refused": dict.fromkeys(names, STDLIB),
-        "compiled": {},
     }
 
 
@@ -170,7 +173,7 @@ def test_what_is_asked_for_one_further_down_has_the_code_for_the_interpreter_the
     server = ModuleServer(allow_modules=["shop"])
     mine = importlib.util.MAGIC_NUMBER
     for magic, code in ((mine, mine), (b"\0\0\r\n", b""), (7, b""), ("", b"")):
-        found = answer(server, {"names": ["shop"], "for": GRANDCHILD, "magic": magic})["found"]
+        found = answer(server, {"names": ["shop"], "for": GRANDCHILD, "magic": magic, "again": True})["found"]
         assert found[0][4][:4] == code
     # Of a child of its own it knows the number, whatever that says.
     server.expect(CHILD, b"00000d0a", [])
@@ -182,9 +185,7 @@ def test_a_relay_hands_on_code_to_those_who_can_use_it(files: Files, monkeypatch
     monkeypatch.setattr(importer, "current", relayed)
     foreign, mine = b"\0\0\r\n", importlib.util.MAGIC_NUMBER
     source = zlib.compress(b"price = 7")
-    relayed.take(
-        {"found": [["shop", False, "", source, foreign + b"code"]], "missing": [], "refused": {}, "compiled": {}}
-    )
+    relayed.take({"found": [["shop", False, "", source, foreign + b"code"]], "missing": [], "refused": {}})
     relay = ModuleServer(allow_modules=["shop"])
     relay.expect(CHILD, foreign.hex().encode(), [])
     relay.expect(SIBLING, mine.hex().encode(), [])
@@ -206,7 +207,13 @@ def test_a_module_that_is_nowhere_is_missing(files: Files) -> None:
     files.write(shop__="")
     server = ModuleServer(allow_modules=["shop", "nowhere"])
     names = ["shop.nowhere", "nowhere", "nowhere.at.all"]
-    assert server.find(names, CHILD) == {"found": [], "missing": names, "refused": {}, "compiled": {}}
+    assert server.find(names, CHILD) == {
+        "found": [],
+        "held": [],
+        "python": PYTHON,
+        "missing": names,
+        "refused": {},
+    }
 
 
 def hostile_names(outside: Path) -> "list[str]":
@@ -327,9 +334,15 @@ def test_a_request_that_is_none_is_refused() -> None:
         assert answer(server, args) == no_list
     many = f"Refused: plasmid.modules: {NAMES_COUNT_MAX + 1} names at once; at most {NAMES_COUNT_MAX} are answered"
     assert answer(server, {"names": ["a"] * (NAMES_COUNT_MAX + 1)}) == many
-    wrong = "Refused: plasmid.modules: it has no method 'get', only 'find'"
+    wrong = "Refused: plasmid.modules: it has no method 'get', only 'find', 'files', 'data', 'distributions'"
     assert answer(server, {"names": []}, CHILD, "get") == wrong
-    assert answer(server, {"names": []}) == {"found": [], "missing": [], "refused": {}, "compiled": {}}
+    assert answer(server, {"names": []}) == {
+        "found": [],
+        "held": [],
+        "python": PYTHON,
+        "missing": [],
+        "refused": {},
+    }
 
 
 class Upper:
@@ -367,7 +380,9 @@ def test_a_relay_asks_its_parent_for_what_it_may_not_decide(files: Files) -> Non
     reply = answer(relay, args, GRANDCHILD)
     assert list(sent(reply)) == ["shop", "tax"]
     assert (reply["missing"], reply["refused"]) == ([], {"json": STDLIB, "plan": not_allowed("plan")})
-    assert upper.asked == [("plasmid.modules", "find", {"names": ["tax", "plan"], "for": GRANDCHILD, "magic": b""})]
+    assert upper.asked == [
+        ("plasmid.modules", "find", {"names": ["tax", "plan"], "for": GRANDCHILD, "magic": b"", "again": False})
+    ]
     assert list(sent(answer(relay, {"names": ["tax"]}, GRANDCHILD))) == ["tax"]
     assert len(upper.asked) == 1, "what the parent has permitted and sent is answered by the relay"
 
@@ -378,7 +393,7 @@ def test_a_relay_hands_on_what_it_was_sent_as_it_is(monkeypatch: pytest.MonkeyPa
     entry = ["shop.till", False, "/<sent>/near/shop/till.py", till, b""]
     main = ["__main__", "tool", "/<sent>/near/tool/__main__.py", zlib.compress(b"from . import parts"), b""]
     firm = ["firm", True, "", None, b""]
-    relayed.take({"found": [entry, main, firm], "missing": [], "refused": {}, "compiled": {}})
+    relayed.take({"found": [entry, main, firm], "missing": [], "refused": {}})
     monkeypatch.setattr(importer, "current", relayed)
     relay = ModuleServer(allow_modules=["shop", "__main__", "firm"])
     assert relay.find(["shop"], GRANDCHILD)["found"] == [
@@ -403,7 +418,7 @@ def test_a_logging_that_another_thread_is_just_importing_is_not_used_yet(
 def test_each_answer_is_in_the_audit_log(files: Files, caplog: pytest.LogCaptureFixture) -> None:
     files.write(shop="")
     server = ModuleServer(allow_modules=["shop", "nowhere"])
-    with caplog.at_level(logging.DEBUG, "plasmid.modules"):
+    with caplog.at_level(logging.INFO, "plasmid.audit"):
         server.find(["shop", "nowhere", "json", "a\nforged"], CHILD)
     size = len(server.find(["shop"], CHILD)["found"][0][3])
     assert caplog.messages == [

@@ -11,6 +11,7 @@ from plasmid.connect.become import Doas, Su, Sudo
 from plasmid.connect.connector import Connector, split_user
 from plasmid.connect.local import Local
 from plasmid.connect.ssh import Ssh
+from plasmid.connect.supply import OPTIONS
 
 SSH: "list[tuple[str, dict[str, Any]]]" = [
     ("web1", {"hostname": "web1"}),
@@ -134,7 +135,7 @@ def test_every_scheme_names_its_class() -> None:
 def test_the_options_that_editors_know_are_the_parameters_of_the_connector(scheme: str) -> None:
     # What a method's signature asks for by itself isn't among its options.
     known = getattr(options, f"{scheme.capitalize()}Options").__annotations__
-    assert {*known, *REQUIRED.get(scheme, ())} - {"via"} == set(connector_class(scheme).PARAMETERS)
+    assert {*known, *REQUIRED.get(scheme, ())} - {"via", *OPTIONS} == set(connector_class(scheme).PARAMETERS)
 
 
 REQUIRED = {"ssh": ["hostname"], "sudo": ["username"], "su": ["username"], "doas": ["username"]}

@@ -5,6 +5,7 @@ of the failure, no descriptor, thread or process, is checked after each test.
 """
 
 import contextlib
+import platform
 import socket
 import sys
 import time
@@ -247,6 +248,9 @@ def test_a_module_with_a_syntax_error_shows_where(
     with pytest.raises(SyntaxError) as caught:
         context.call(function_of("bad_syntax"))
     assert "y = = 2" in str(caught.value.__cause__)
+    near, far = "%d.%d.%d" % sys.version_info[:3], context.call(platform.python_version)
+    place = f"in /<sent>{tmp_path}/bad_syntax.py, line 2"
+    assert str(caught.value) == f"invalid syntax {place}: this is Python {far}, and it was sent by Python {near}"
 
 
 @one_way
@@ -258,7 +262,8 @@ def test_a_compiled_module_is_named_with_what_would_provide_it(
     with pytest.raises(ModuleNotFoundError) as caught:
         context.call(function_of("native_part"))
     assert str(caught.value) == (
-        "No module named 'native_part': it is compiled, and only source is sent; install native_part on this machine"
+        "No module named 'native_part': it is compiled, of the distribution native_part, and only source is sent; have "
+        "that installed for the context with requires=['native_part'], or install it on this machine"
     )
 
 

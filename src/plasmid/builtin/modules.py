@@ -6,14 +6,13 @@ A child asks with `find`, names=[...], for=address (itself, or a context below i
               source is zlib-compressed UTF-8, None for a namespace package. code is empty, or, where the asking
               interpreter has this one's magic number, that number and the compressed code (see bytecode.py). For
               `__main__`, is_package is the package that its relative imports start from, or "".
+    held      [name, ...]: to a relay alone: found as well, and sent over this link before, for another context
     missing   [name, ...]
     refused   {name: why}
-    compiled  {name: the distribution that would provide it}
+    python    the version of the Python that the modules come from
 
-**What a context may have.** Plasmid itself; what `allow_modules=` names; the top-level package of each module that
-its parent asked it to run something of, and the top-level packages that the modules sent to it import, by their
-import statements. Never the standard library, never what `deny_modules=` names, never a file that isn't a module.
-Nothing is imported here because somebody asked.
+Which modules those may be is module_policy.py's to say. Never a file that isn't a module; data files are
+data_server.py's. Nothing is imported here because somebody asked.
 
 A relay, a context that has children without being the root, answers from what it has itself, and asks its own parent
 for the rest, which decides by the same rules for the context that wants it; magic= of that request is the number of
@@ -27,16 +26,18 @@ import zlib
 from collections import deque
 
 from plasmid.builtin import bytecode
+from plasmid.builtin.data_server import DataServer, address_of, refused
 from plasmid.builtin.main_module import find_main
-from plasmid.builtin.source_finder import Found, Unreadable, find, is_name, stdlib_names
-from plasmid.core.address import STEP_SIZE, text
-from plasmid.core.errors import PlasmidError, Refused
+from plasmid.builtin.module_audit import audit_modules
+from plasmid.builtin.module_policy import ModulePolicy, lineage
+from plasmid.builtin.source_finder import Found, Unreadable, find
+from plasmid.core.errors import PlasmidError
 from plasmid.runtime import importer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
-    from typing import Any, Deque, Dict, Iterable, List, Optional, Set, Tuple
+    from typing import Any, Deque, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
     from plasmid.runtime.context import Call, Context
     from plasmid.runtime.jobs import Job
@@ -53,12 +54,10 @@ PUSH_SIZE_MAX = 2 << 20
 # far machine's root could make.
 SENT = "/<sent>"
 
-_NOT_ALLOWED = (
-    "this context was not asked to run anything that imports it; to send it nevertheless, "
-    "name it in allow_modules= of the Router: allow_modules=[%r]"
+_COMPILED = (
+    "it is compiled, of the distribution %s, and only source is sent; have that installed for the context with "
+    "requires=[%r], or install it on this machine"
 )
-_STDLIB = "it belongs to Python's standard library, which is never sent; install it with the Python of that machine"
-_DENIED = "deny_modules= of the Router names it"
 
 
 class Entry:
@@ -94,31 +93,6 @@ class Entry:
         return self._packed if self._packed[:4] == magic else b""
 
 
-class Grant:
-    """What one context, and those below it, may have."""
-
-    __slots__ = ("packages", "modules", "asked")
-
-    def __init__(self) -> None:
-        self.packages: "Set[str]" = set()  # with all that is in them
-        self.modules: "Set[str]" = set()  # these alone
-        self.asked: "Dict[str, None]" = {}  # modules that the parent asked it to run something of, in that order
-
-    def permits(self, name: str) -> bool:
-        return name in self.modules or any(part in self.packages for part in lineage(name))
-
-    def add(self, name: str) -> None:
-        """Permit a package or module with all that is in it, and the packages around it by themselves."""
-        self.packages.add(name)
-        self.modules.update(lineage(name))
-
-
-def lineage(name: str) -> "List[str]":
-    """Return the packages that a module is in, outermost first, and the module: a.b.c gives a, a.b, a.b.c."""
-    parts = name.split(".")
-    return [".".join(parts[: count + 1]) for count in range(len(parts))]
-
-
 def stamp_of(path: str) -> "Tuple[int, int]":
     try:
         status = os.stat(path)
@@ -128,10 +102,10 @@ def stamp_of(path: str) -> "Tuple[int, int]":
 
 
 class ModuleServer:
-    """Decides which modules a context below this one may have, finds them, and keeps them packed.
+    """Finds modules for contexts below this one, as far as they may have them, and keeps them packed.
 
     parent: the Context to ask for what isn't here; None at the root. permit() may be called from any thread,
-    handle() is called on the housekeeping thread; the lock guards all state.
+    handle() is called on helper threads; the lock guards all state.
     """
 
     def __init__(
@@ -139,31 +113,18 @@ class ModuleServer:
         allow_modules: "Iterable[str]" = (),
         deny_modules: "Iterable[str]" = (),
         parent: "Optional[Context]" = None,
+        allow_data: "Iterable[str]" = (),
     ) -> None:
+        self.policy = ModulePolicy()
+        self.policy.set_options(None, allow_modules, deny_modules, allow_data)
+        self.permit = self.policy.permit
         self._parent = parent
-        self._denied = frozenset(deny_modules)
-        self._everyone = Grant()
-        for name in allow_modules:
-            self._everyone.add(name)
+        self._data = DataServer(self.policy, parent)
         self._lock = threading.Lock()
-        self._grants: "Dict[bytes, Grant]" = {}
-        self._sent: "Dict[bytes, Dict[str, int]]" = {}
+        self._sent: "Dict[bytes, Dict[str, int]]" = {}  # by the context that it was for
+        self._passed: "Dict[bytes, Set[str]]" = {}  # by the child whose link carried it
         self._magics: "Dict[bytes, bytes]" = {}
         self._entries: "Dict[str, Entry]" = {}
-        self._stdlib: "frozenset[str]" = frozenset()
-
-    def permit(self, address: bytes, module_name: str) -> None:
-        """Let the context at `address`, and those below it, have a module that it was asked to run something of.
-
-        Its whole top-level package becomes permitted. Called for every call that goes down; cheap after the first.
-        """
-        grant = self._grants.get(address)
-        if grant is not None and module_name in grant.asked:
-            return
-        with self._lock:
-            grant = self._grants.setdefault(address, Grant())
-            grant.add(module_name.partition(".")[0])
-            grant.asked[module_name] = None
 
     def expect(self, address: bytes, magic_digits: bytes, names: "Iterable[str]") -> None:
         """Get ready for a new child: pack what it will ask for first. magic_digits: in hex, as its mark said it."""
@@ -180,8 +141,9 @@ class ModuleServer:
 
     def forget(self, address: bytes) -> None:
         """Drop what is known of a context that is gone, and of all below it."""
+        self.policy.forget(address)
         with self._lock:
-            tables: "Tuple[Dict[bytes, Any], ...]" = (self._grants, self._sent, self._magics)
+            tables: "Tuple[Dict[bytes, Any], ...]" = (self._sent, self._passed, self._magics)
             for table in tables:
                 for known in [known for known in table if known.startswith(address)]:
                     table.pop(known)
@@ -195,35 +157,44 @@ class ModuleServer:
     def handle(self, job: "Job") -> None:
         """Answer a call of `plasmid.modules`."""
         try:
-            names, address, magic = _request(job)
+            if job.method in DataServer.METHODS:
+                self._data.handle(job)
+                return
+            request = Request(job)
         except PlasmidError as error:
             job.fail(error.with_traceback(None))  # our own word, not an error of a method's
             return
-        magic = self._magics.get(address, magic)
-        reply, unknown = self._find(names, address, magic)
+        request.magic = self._magics.get(request.address, request.magic)
+        unknown = self._find(request)
         if self._parent is None or not unknown:
-            job.reply(reply)
+            job.reply(request.reply)
             return
+        self._ask_parent(job, request, unknown)
+
+    def _ask_parent(self, job: "Job", request: "Request", unknown: "List[str]", again: bool = False) -> None:
         # Not waited for: this thread has other work, and the answer may take as long as the links above.
-        asked = {"names": unknown, "for": address, "magic": magic}
+        assert self._parent is not None
+        asked = {"names": unknown, "for": request.address, "magic": request.magic, "again": again}
         call = self._parent.call_service_async("plasmid.modules", "find", **asked)
-        call.add_done_callback(lambda call: self._relay(job, address, reply, unknown, call))
+        call.add_done_callback(lambda call: self._relay(job, request, unknown, call))
 
     def find(self, names: "Iterable[str]", for_address: bytes) -> "Reply":
         """Return the answer that the context at `for_address` gets for these names, from what is here."""
-        return self._find(names, for_address, self._magics.get(for_address, b""))[0]
+        request = Request(None, list(names), for_address, self._magics.get(for_address, b""))
+        self._find(request)
+        return request.reply
 
-    def _find(self, names: "Iterable[str]", address: bytes, magic: bytes) -> "Tuple[Reply, List[str]]":
-        """Return the answer, and the names that the parent may know more about."""
-        reply: "Reply" = {"found": [], "missing": [], "refused": {}, "compiled": {}}
+    def _find(self, request: "Request") -> "List[str]":
+        """Add to the reply what is known here; return the names that the parent may know more about."""
+        reply = request.reply
         unknown: "List[str]" = []
         entries: "List[Entry]" = []
         with self._lock:
-            for name in names:
-                why = self._refusal(name)
-                if why is None and not self._is_permitted(name, address):
-                    why = _NOT_ALLOWED % name.partition(".")[0]
-                    unknown.append(name)
+            for name in request.names:
+                why = self.policy.refusal(name, request.address)
+                if why is None:
+                    why = self.policy.not_permitted(name, request.address)
+                    unknown.extend([name] if why is not None else [])
                 if why is not None:
                     reply["refused"][name] = why
                     continue
@@ -236,48 +207,32 @@ class ModuleServer:
                     reply["missing"].append(name)
                     unknown.append(name)
                 elif entry.distribution is not None:
-                    reply["compiled"][name] = entry.distribution or name.partition(".")[0]
+                    provider = entry.distribution or name.partition(".")[0]
+                    reply["refused"][name] = _COMPILED % (provider, provider)
                 else:
-                    self._send(entry, address, magic, reply)
+                    self._send(entry, request)
                     entries.append(entry)
-            self._push_related(entries, address, magic, reply)
-        self._audit(reply, address)
-        return reply, unknown
+            self._push_related(entries, request)
+        audit_modules(reply, request.address)
+        return unknown
 
-    def _refusal(self, name: str) -> "Optional[str]":
-        """Say why nobody gets this name, None if some may."""
-        if not is_name(name):
-            return "it is no name of a module"
-        if not self._stdlib:
-            self._stdlib = stdlib_names()
-        if name.partition(".")[0] in self._stdlib:
-            return _STDLIB
-        if not self._denied.isdisjoint(lineage(name)):
-            return _DENIED
-        return None
+    def _send(self, entry: Entry, request: "Request") -> None:
+        self._add(entry, request)
+        self.policy.sent(request.address, entry.wire[0], entry.at_import + entry.later)
 
-    def _is_permitted(self, name: str, address: bytes) -> bool:
-        if name.partition(".")[0] == "plasmid" or self._everyone.permits(name):
-            return True
-        # What a context may have, those below it may too: it could hand it on anyway.
-        for size in range(0, len(address) + 1, STEP_SIZE):
-            grant = self._grants.get(address[:size])
-            if grant is not None and grant.permits(name):
-                return True
-        return False
-
-    def _send(self, entry: Entry, address: bytes, magic: bytes, reply: "Reply") -> None:
+    def _add(self, entry: Entry, request: "Request") -> None:
         name = entry.wire[0]
-        reply["found"].append([*entry.wire, entry.code_for(magic)])
-        self._sent.setdefault(address, {})[name] = entry.size_for(magic)
-        if name.partition(".")[0] != "plasmid":  # what Plasmid itself would like to use isn't the program's
-            grant = self._grants.setdefault(address, Grant())
-            for wanted in entry.at_import + entry.later:
-                grant.add(wanted.partition(".")[0])
+        passed = self._passed.setdefault(request.link, set())
+        if request.is_relayed and name in passed and not request.again:
+            request.reply["held"].append(name)  # the relay has it, of when it was sent for another
+        else:
+            request.reply["found"].append([*entry.wire, entry.code_for(request.magic)])
+        passed.add(name)
+        self._sent.setdefault(request.address, {})[name] = entry.size_for(request.magic)
 
-    def _push_related(self, entries: "List[Entry]", address: bytes, magic: bytes, reply: "Reply") -> None:
+    def _push_related(self, entries: "List[Entry]", request: "Request") -> None:
         """Add to the answer what the modules in it will import, nearest first, as far as it wasn't sent before."""
-        sent = self._sent.get(address, {})
+        sent = self._sent.get(request.address, {})
         own = {entry.wire[0].partition(".")[0] for entry in entries}
         near: "Deque[str]" = deque()
         far: "Deque[str]" = deque()
@@ -288,9 +243,8 @@ class ModuleServer:
 
         for entry in entries:
             follow(entry.at_import)
-        grant = self._grants.get(address)
-        if grant is not None and entries:
-            follow(name for name in grant.asked if name.partition(".")[0] in own)
+        if entries:
+            follow(name for name in self.policy.asked(request.address) if name.partition(".")[0] in own)
         count = size = 0
         seen: "Set[str]" = set()
         while near or far:
@@ -298,20 +252,20 @@ class ModuleServer:
                 if name in seen or name in sent:
                     continue
                 seen.add(name)
-                entry_ahead = self._entry_to_push(name, address)
+                entry_ahead = self._entry_to_push(name, request.address)
                 if entry_ahead is None:
                     break  # nor is there anything in it
                 count += 1
-                size += entry_ahead.size_for(magic)
+                size += entry_ahead.size_for(request.magic)
                 if count > PUSH_COUNT_MAX or size > PUSH_SIZE_MAX:
                     return
-                self._send(entry_ahead, address, magic, reply)
+                self._send(entry_ahead, request)
                 follow(entry_ahead.at_import)
 
     def _entry_to_push(self, name: str, address: bytes) -> "Optional[Entry]":
         if name == "plasmid" or name.startswith(("plasmid.core", "plasmid.runtime")):
             return None  # it was booted with those
-        if self._refusal(name) is not None or not self._is_permitted(name, address):
+        if self.policy.refusal(name, address) or self.policy.not_permitted(name, address):
             return None
         try:
             entry = self._entry(name)
@@ -327,7 +281,7 @@ class ModuleServer:
                 self._entries[name] = entry
         return entry
 
-    def _relay(self, job: "Job", address: bytes, reply: "Reply", unknown: "List[str]", call: "Call") -> None:
+    def _relay(self, job: "Job", request: "Request", unknown: "List[str]", call: "Call") -> None:
         """Answer with what was here and what the parent said, and keep that for the next who asks."""
         error = call.exception(0)
         if error is not None:
@@ -336,55 +290,76 @@ class ModuleServer:
         upper = call.result(0)
         if importer.current is not None:
             importer.current.take(upper)
+        reply = request.reply
+        names = [entry[0] for entry in upper["found"]] + upper["held"]
+        self.policy.permit_alone(request.address, names)
+        lost = []
         with self._lock:
-            grant = self._grants.setdefault(address, Grant())
-            grant.modules.update(entry[0] for entry in upper["found"])
+            for entry in upper["found"]:
+                self._passed.setdefault(request.link, set()).add(entry[0])
+                self._sent.setdefault(request.address, {})[entry[0]] = len(entry[3] or b"") + len(entry[4])
+            for name in upper["held"]:
+                held = self._entry(name) if importer.current is not None and name in importer.current.modules else None
+                if held is not None:
+                    self._add(held, request)
+                elif name in unknown:
+                    lost.append(name)  # dropped here, since nobody imported it
         reply["found"].extend(upper["found"])
-        reply["missing"] = upper["missing"]
+        reply["missing"] = [name for name in reply["missing"] if name not in unknown] + upper["missing"]
         for name in unknown:
             reply["refused"].pop(name, None)
         reply["refused"].update(upper["refused"])
-        reply["compiled"].update(upper["compiled"])
-        job.reply(reply)
-
-    def _audit(self, reply: "Reply", address: bytes) -> None:
-        # Where nobody imported logging, nobody listens; its import costs a relay 19 ms.
-        # While another thread is at it, getLogger is missing.
-        get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
-        log = get_logger("plasmid.modules") if get_logger is not None else None
-        if log is None or not log.isEnabledFor(10):  # logging.DEBUG
-            return
-        where = text(address)
-        for name, _, path, data, _ in reply["found"]:
-            log.debug("sent %s to %s: %d bytes of %s", ascii(name), where, len(data or b""), ascii(path))
-        for name in reply["missing"]:
-            log.debug("%s has no module %s for %s", "this machine", ascii(name), where)
-        for name, why in reply["refused"].items():
-            log.debug("refused %s to %s: %s", ascii(name)[:200], where, why)
-        for name, distribution in reply["compiled"].items():
-            log.debug("didn't send %s to %s: it is compiled, of %s", ascii(name), where, ascii(distribution))
-
-
-def _request(job: "Job") -> "Tuple[List[str], bytes, bytes]":
-    """Return the names asked for, whom they are for, and the magic number there; Refused if it's no proper request."""
-    found = ""
-    if job.method != "find":
-        found = "it has no method %r, only 'find'" % (job.method,)
-    else:
-        args = job.args()
-        names = args.get("names") if isinstance(args, dict) else None
-        address = args.get("for", job.source) if isinstance(args, dict) else None
-        if not isinstance(names, list) or not all(type(name) is str for name in names):
-            found = "names= must be a list of str"
-        elif len(names) > NAMES_COUNT_MAX:
-            found = "%d names at once; at most %d are answered" % (len(names), NAMES_COUNT_MAX)
-        elif not isinstance(address, bytes) or len(address) % STEP_SIZE or not address.startswith(job.source):
-            found = "for= must be the address of the caller, or of a context below it"
+        reply["python"] = upper["python"]
+        if lost:
+            self._ask_parent(job, request, lost, again=True)
         else:
-            # A lie about the number harms only who told it: code that can't be used.
-            magic = args.get("magic")
-            return names, address, magic if isinstance(magic, bytes) else b""
-    raise Refused("plasmid.modules", "", found)
+            job.reply(reply)
+
+
+class Request:
+    """One request for modules, and the reply to it as far as it has come.
+
+    link: the child that asks. address: whom the modules are for, and magic the number of the interpreter there. again:
+    the modules are wanted even if they went over this link before.
+    """
+
+    __slots__ = ("names", "link", "address", "magic", "again", "reply")
+
+    def __init__(
+        self, job: "Optional[Job]", names: "Sequence[str]" = (), address: bytes = b"", magic: bytes = b""
+    ) -> None:
+        """Read it from a job; Refused if it's no proper request."""
+        self.names = names
+        self.link = self.address = address
+        self.magic = magic
+        self.again = False
+        self.reply: "Reply" = {"found": [], "held": [], "missing": [], "refused": {}}
+        self.reply["python"] = "%d.%d.%d" % sys.version_info[:3]
+        if job is not None:
+            self._read(job)
+
+    @property
+    def is_relayed(self) -> bool:
+        return self.link != self.address
+
+    def _read(self, job: "Job") -> None:
+        if job.method != "find":
+            raise refused(
+                "it has no method %r, only %s" % (job.method, ", ".join(map(repr, ("find",) + DataServer.METHODS)))
+            )
+        args = job.args()
+        self.address = address_of(job, args)
+        self.link = job.source
+        args = args if isinstance(args, dict) else {}
+        self.names = args.get("names")
+        if not isinstance(self.names, list) or not all(type(name) is str for name in self.names):
+            raise refused("names= must be a list of str")
+        if len(self.names) > NAMES_COUNT_MAX:
+            raise refused("%d names at once; at most %d are answered" % (len(self.names), NAMES_COUNT_MAX))
+        # A lie about the number harms only who told it: code that can't be used.
+        magic = args.get("magic")
+        self.magic = magic if isinstance(magic, bytes) else b""
+        self.again = args.get("again") is True
 
 
 def make_entry(name: str) -> "Optional[Entry]":

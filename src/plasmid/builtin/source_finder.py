@@ -75,6 +75,12 @@ def find(name: str) -> "Optional[Found]":
 
     Raises Unreadable if its source can't be had.
     """
+    spec = spec_of(name)
+    return _found(name, spec) if spec else None
+
+
+def spec_of(name: str) -> "Optional[importlib.machinery.ModuleSpec]":
+    """Return the spec of the module `name` on this machine, or None if it's not here. Nothing is imported."""
     spec = _loaded_spec(name)
     if spec is None:
         path: "Optional[List[str]]" = None
@@ -83,10 +89,10 @@ def find(name: str) -> "Optional[Found]":
             spec = _loaded_spec(".".join(parts[:count])) or _find_spec(".".join(parts[:count]), path)
             if spec is None:
                 return None
-            path = _package_path(spec)
+            path = package_path(spec)
             if path is None and count < len(parts):
                 return None
-    return _found(name, spec) if spec else None
+    return spec
 
 
 def dict_of(module: "Any") -> "Dict[str, Any]":
@@ -101,7 +107,8 @@ def _loaded_spec(name: str) -> "Optional[importlib.machinery.ModuleSpec]":
     return spec if type(spec) is importlib.machinery.ModuleSpec and spec.name == name else None
 
 
-def _package_path(spec: "importlib.machinery.ModuleSpec") -> "Optional[List[str]]":
+def package_path(spec: "importlib.machinery.ModuleSpec") -> "Optional[List[str]]":
+    """Return the folders that a package is in, None for what is no package."""
     # What pkgutil.extend_path and the like made of it counts.
     path = dict_of(sys.modules.get(spec.name)).get("__path__", spec.submodule_search_locations)
     return None if path is None else [item for item in path if isinstance(item, str)]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from plasmid.connect.prompts import Prompt
     from plasmid.connect.secret import Secret
+    from plasmid.connect.supply import Supply
 
 
 # Runs the newest Python that it finds with the arguments that it is given; tells of those that won't do. Like the first
@@ -61,6 +62,7 @@ class Connector:
         self.python_path = python_path
         self.connect_timeout = connect_timeout
         self._python_words = words
+        self.supply = None  # type: Optional[Supply]  # of who asks for the context; it doesn't travel
 
     @classmethod
     def url_fields(cls, url: str, rest: str) -> "Dict[str, Any]":

@@ -15,6 +15,7 @@ from time import monotonic
 from plasmid.connect import connector_class, parse
 from plasmid.connect.connector import Connector
 from plasmid.connect.starting import LOOK_S
+from plasmid.connect.supply import supply_in
 from plasmid.core.errors import CallError, ConnectError, ContextLost, NotSent, PlasmidError
 from plasmid.runtime.jobs import Helpers
 from plasmid.runtime.ports import Latch, TimedOut
@@ -23,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
+    from plasmid.connect.supply import Supply
     from plasmid.connect.ways import Ways
     from plasmid.runtime.context import Context
 
@@ -106,8 +108,10 @@ class Target:
         self.place = None  # type: Optional[Place]
 
 
-def read_targets(entries: "Iterable[Any]", options: "Dict[str, Any]") -> "List[Target]":
-    """Return the targets of connect_all(); one that can't be read holds the error.
+def read_targets(
+    entries: "Iterable[Any]", options: "Dict[str, Any]", supply: "Optional[Supply]" = None
+) -> "List[Target]":
+    """Return the targets of connect_all(); one that can't be read holds the error. supply: for those without their own.
 
     Raises ValueError if there are none or two have the same name, TypeError for an option that none of them takes.
     """
@@ -126,6 +130,9 @@ def read_targets(entries: "Iterable[Any]", options: "Dict[str, Any]") -> "List[T
                 % (target.name, positions[target.name], number, target.name)
             )
         positions[target.name] = number
+    for target in targets:
+        if target.connector is not None and target.connector.supply is None:
+            target.connector.supply = supply
     if unused and any(target.error is None for target in targets):
         raise TypeError("no target of connect_all() takes %s" % ", ".join("%s=" % name for name in sorted(unused)))
     return targets
@@ -158,7 +165,9 @@ def _named_connector(entry: "Any", options: "Dict[str, Any]", unused: "set[str]"
         fields = dict(entry)
         url = fields.pop("url", None)
         scheme = fields.pop("scheme", "ssh")
+        supply = supply_in(fields)
         plain = connector_class(scheme)(**fields) if url is None else parse(url, **fields)
+        plain.supply = supply
     elif hasattr(entry, "connector"):
         plain = entry.connector()
         fields = dict.fromkeys(entry.options)
@@ -171,7 +180,9 @@ def _named_connector(entry: "Any", options: "Dict[str, Any]", unused: "set[str]"
     if wanted:
         spec = dict(plain.spec(), **wanted)
         del spec["scheme"]
+        supply = plain.supply
         plain = type(plain)(**spec)
+        plain.supply = supply
     name = entry if isinstance(entry, str) else plain.name if isinstance(entry, dict) else entry.name
     return name, plain
 

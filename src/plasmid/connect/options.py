@@ -1,6 +1,7 @@
 """The options of each way to a machine, for type checkers and editors. Read by them alone, imported by nobody."""
 
-from typing import Any, Callable, List, Optional, Sequence, TypedDict, Union
+from os import PathLike
+from typing import Any, Callable, Iterable, List, Optional, Sequence, TypedDict, Union
 
 from plasmid.connect.secret import Secret
 from plasmid.runtime.context import Context
@@ -15,6 +16,12 @@ class CommonOptions(TypedDict, total=False):
     python_path: "Union[str, List[str], None]"
     connect_timeout: float
     via: "Optional[Context]"
+    allow_modules: "Iterable[str]"
+    deny_modules: "Iterable[str]"
+    allow_data: "Iterable[str]"
+    requires: "Union[str, Sequence[str]]"
+    wheels: "Sequence[Union[str, PathLike[str]]]"
+    prefer: str
 
 
 class LocalOptions(CommonOptions):

@@ -5,6 +5,7 @@ signature what its way can't do without.
 """
 
 from plasmid.connect import connector_class, parse_chain
+from plasmid.connect.supply import supply_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ class Ways:
         `ssh://bastion|ssh://db1` makes a context on the bastion and another one by way of it, which is returned; if
         that can't be started, the first is ended again. options: for the last one.
         """
+        supply = supply_in(options)
         *hops, last = parse_chain(url, **options)
+        last.supply = supply
         first = None
         try:
             for hop in hops:
@@ -104,10 +107,16 @@ class Ways:
         """
         from plasmid.connect import many
 
-        connecting_all = many.Connecting(self, many.read_targets(targets, options), via, limit, fan_out, progress)
+        supply = supply_in(options)
+        connecting_all = many.Connecting(
+            self, many.read_targets(targets, options, supply), via, limit, fan_out, progress
+        )
         return connecting_all.run(timeout, cancel, keep)
 
     def _by(self, scheme: str, options: "Mapping[str, Any]", **fields: "Any") -> "Context":
         fields.update(options)
         via = fields.pop("via", None)
-        return self.start(connector_class(scheme)(**fields), via)
+        supply = supply_in(fields)
+        connector = connector_class(scheme)(**fields)
+        connector.supply = supply
+        return self.start(connector, via)

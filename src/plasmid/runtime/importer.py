@@ -67,11 +67,6 @@ class Loader:
     def is_package(self, name: str = "") -> bool:
         return self.package is True
 
-    def get_data(self, path: str) -> bytes:
-        if path != self.path:
-            raise OSError(2, "only a module's own source was sent, not this file", path)
-        return self.get_source().encode()
-
 
 class Finder:
     """A place on `sys.meta_path`; `find_spec` is a method of what answers there."""
@@ -128,8 +123,6 @@ class Importer:
             if name not in self.modules and self.pushed + size <= PUSHED_SIZE_MAX:
                 self.pushed += size
                 self.modules[name] = Loader(package, path, data, code, size)
-        for name, where in reply["compiled"].items():
-            reply["refused"][name] = "it is compiled, and only source is sent; install %s on this machine" % where
         self.refused.update(reply["refused"])
 
 

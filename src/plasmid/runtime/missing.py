@@ -18,8 +18,10 @@ from plasmid.runtime.importer import Finder, Importer, Loader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
-    from typing import Any, Callable, Dict, Optional
+    from types import CodeType, ModuleType
+    from typing import Any, Callable, Dict, List, Optional
+
+    from plasmid.runtime.importer import Ask
 
 # A "no" is remembered for this long: an import loop over optional modules costs one round trip per name, and a
 # module that was just permitted can be imported soon after.
@@ -45,12 +47,81 @@ class ImportLockReleased:
             self.depth -= 1
 
 
+class Sent(Loader):
+    """A module of the user's in memory; Plasmid's own need no more than Loader."""
+
+    __slots__ = ()
+
+    def get_code(self, name: str = "") -> "CodeType":
+        try:
+            return super().get_code(name)
+        except SyntaxError as error:
+            # With the place in the text, which is what of it travels.
+            text = "%s in %s, line %s: this is Python %d.%d.%d, and it was sent by Python %s"
+            text %= (error.msg, error.filename, error.lineno, *sys.version_info[:3], sender_python)
+            raise SyntaxError(text, (error.filename, error.lineno, error.offset, error.text)) from None
+
+    def get_data(self, path: str) -> bytes:
+        return hook("get_data")(self, path)  # type: ignore[no-any-return]
+
+    def get_resource_reader(self, name: str) -> "Any":
+        return hook("reader")(name, self.path.rpartition("/")[0])
+
+
+# The version that the modules come from.
+sender_python = "unknown"
+
+
+def noting_sender(ask: "Ask") -> "Ask":
+    """Return what asks, and takes note of where the answers come from."""
+
+    def noting(names: "List[str]") -> "Dict[str, Any]":
+        global sender_python
+        reply = ask(names)
+        sender_python = reply.get("python", sender_python)
+        return reply
+
+    return noting
+
+
+def hook(name: str) -> "Any":
+    """Return what a layer above supplies under this name, imported now."""
+    from plasmid.runtime import main
+
+    assert main.runtime is not None
+    return main.runtime.hook(name)
+
+
+class FirstFinder(Finder):
+    """At the front of `sys.meta_path`."""
+
+    __slots__ = ("run_site",)
+
+    def find_distributions(self, context: "Any" = None) -> "Any":
+        self.run_site()  # the next ones are to see this machine's site-packages
+        return iter(())
+
+
+class LastFinder(Finder):
+    """At the end of `sys.meta_path`."""
+
+    __slots__ = ()
+
+    def find_distributions(self, context: "Any" = None) -> "Any":
+        return hook("metadata")(context)
+
+
 class Missing:
     """Finds, with an importer that can ask, what no other finder has. Any thread may use it."""
 
     def __init__(self, importer: Importer) -> None:
+        global current
+        current = self
         self.importer = importer
+        if importer.ask:
+            importer.ask = noting_sender(importer.ask)
         self.absent: "Dict[str, float]" = {}
+        self.prefer_near = False
         self.hooks: "Dict[str, Callable[[ModuleType], object]]" = {}
         self.site = 0 if sys.flags.no_site else 2  # 0 not yet, 1 being done, 2 done
         self.lock = RLock()
@@ -58,8 +129,10 @@ class Missing:
         # Kept, since the interpreter's own start (`python -c`) still runs in it.
         self.first_main = sys.modules.get("__main__")
         sys.modules["__main__"] = MainStandIn("__main__")
-        sys.meta_path.insert(0, Finder(self.find_first))  # type: ignore[arg-type,unused-ignore]
-        sys.meta_path.append(Finder(self.find_last))  # type: ignore[arg-type,unused-ignore]
+        first = FirstFinder(self.find_first)
+        first.run_site = self.run_site
+        sys.meta_path.insert(0, first)  # type: ignore[arg-type,unused-ignore]
+        sys.meta_path.append(LastFinder(self.find_last))  # type: ignore[arg-type,unused-ignore]
 
     def after_import(self, name: str, hook: "Callable[[ModuleType], object]") -> None:
         """Call hook(module) as soon as the module is imported, or now if it is already."""
@@ -93,6 +166,11 @@ class Missing:
         if name == "__main__":
             with ImportLockReleased():
                 return self.find(name)
+        if self.prefer_near and name.partition(".")[0] not in self.stdlib and not is_own_part(name):
+            with ImportLockReleased():
+                spec = self.find(name, may_raise=False)
+            if spec:
+                return spec
         hook = self.hooks.get(name)
         return self.hooked(name, hook, self.find_elsewhere(name, path, target)) if hook else None
 
@@ -113,21 +191,14 @@ class Missing:
     def find_elsewhere(self, name: str, path: "Any", target: "Any") -> "Optional[ModuleSpec]":
         for finder in sys.meta_path:
             find_spec = getattr(finder, "find_spec", None)
-            spec = find_spec and type(finder) is not Finder and find_spec(name, path, target)
+            spec = find_spec and not isinstance(finder, Finder) and find_spec(name, path, target)
             if spec:
                 return spec  # type: ignore[no-any-return,unused-ignore]
         return None
 
     def find_last(self, name: str, path: "Any" = None, target: "Any" = None) -> "Optional[ModuleSpec]":
-        top, dot, _ = name.partition(".")
-        if top in self.stdlib:
+        if name.partition(".")[0] in self.stdlib or is_own_part(name):
             return None
-        if dot:
-            # A package of this machine's own is whole as it is: never half of it from elsewhere. One without a
-            # file is a namespace, which may have parts on both sides.
-            parent = sys.modules.get(name.rpartition(".")[0])
-            if getattr(parent, "__file__", None) and type(getattr(parent, "__loader__", None)) is not Loader:
-                return None
         with ImportLockReleased():
             if self.site < 2:
                 # What site itself tries to import (sitecustomize) is this machine's business.
@@ -136,12 +207,12 @@ class Missing:
                     return spec
             return self.find(name)
 
-    def find(self, name: str) -> "Optional[ModuleSpec]":
+    def find(self, name: str, may_raise: bool = True) -> "Optional[ModuleSpec]":
         """Find a module among those that were sent, or ask for it; ModuleNotFoundError that says why it isn't sent."""
         if self.absent.get(name, 0.0) < monotonic():
             spec = self.importer.find(name)
             if spec:
-                return with_location(spec)
+                return with_location(spec, self.importer.modules[name])
             if len(self.absent) >= ABSENT_COUNT_MAX:
                 self.absent.clear()
                 self.importer.refused.clear()
@@ -149,16 +220,24 @@ class Missing:
         why = self.importer.refused.get(name)
         # importlib.util.find_spec(name) is how libraries ask whether something is there: to them the answer is
         # None, as for any other missing module. Depth: find, find_first or find_last, _find_spec, the caller.
-        if why and sys._getframe(3).f_code.co_name != "find_spec":
+        if why and may_raise and sys._getframe(3).f_code.co_name != "find_spec":
             raise ModuleNotFoundError("No module named %r: %s" % (name, why), name=name)
         return None
 
 
-def with_location(spec: ModuleSpec) -> ModuleSpec:
+def is_own_part(name: str) -> bool:
+    """Whether the module is inside of a package of this machine's own, which is whole as it is.
+
+    One without a file is a namespace, which may have parts on both sides.
+    """
+    around = sys.modules.get(name.rpartition(".")[0])
+    return bool(getattr(around, "__file__", None)) and not isinstance(getattr(around, "__loader__", None), Loader)
+
+
+def with_location(spec: ModuleSpec, loader: Loader) -> ModuleSpec:
     """Return the spec with what code looks for that was written for files."""
-    loader = spec.loader
-    if not isinstance(loader, Loader):
-        return spec
+    loader.__class__ = Sent
+    spec.loader = loader  # type: ignore[assignment,unused-ignore] - a namespace package, which had none, may have data
     if loader.package is True and loader.path[:1] == "/":
         # For code that looks at __path__[0]. A relative one would be looked for in the current folder, where
         # somebody else may write.
@@ -168,6 +247,9 @@ def with_location(spec: ModuleSpec) -> ModuleSpec:
         spec.__class__ = type("MainSpec", (ModuleSpec,), {"parent": loader.package})
     return spec
 
+
+# What finds what this machine lacks, None before it is in place.
+current = None  # type: Optional[Missing]
 
 main_lock = allocate_lock()
 
