@@ -185,7 +185,9 @@ def test_a_relay_hands_on_code_to_those_who_can_use_it(files: Files, monkeypatch
     monkeypatch.setattr(importer, "current", relayed)
     foreign, mine = b"\0\0\r\n", importlib.util.MAGIC_NUMBER
     source = zlib.compress(b"price = 7")
-    relayed.take({"found": [["shop", False, "", source, foreign + b"code"]], "missing": [], "refused": {}})
+    relayed.take(
+        {"found": [["shop", False, "", source, foreign + b"code"]], "missing": [], "refused": {}, "python": PYTHON}
+    )
     relay = ModuleServer(allow_modules=["shop"])
     relay.expect(CHILD, foreign.hex().encode(), [])
     relay.expect(SIBLING, mine.hex().encode(), [])
@@ -393,7 +395,7 @@ def test_a_relay_hands_on_what_it_was_sent_as_it_is(monkeypatch: pytest.MonkeyPa
     entry = ["shop.till", False, "/<sent>/near/shop/till.py", till, b""]
     main = ["__main__", "tool", "/<sent>/near/tool/__main__.py", zlib.compress(b"from . import parts"), b""]
     firm = ["firm", True, "", None, b""]
-    relayed.take({"found": [entry, main, firm], "missing": [], "refused": {}})
+    relayed.take({"found": [entry, main, firm], "missing": [], "refused": {}, "python": PYTHON})
     monkeypatch.setattr(importer, "current", relayed)
     relay = ModuleServer(allow_modules=["shop", "__main__", "firm"])
     assert relay.find(["shop"], GRANDCHILD)["found"] == [

@@ -59,7 +59,7 @@ def by_metadata() -> "list[Any]":
     """Return what importlib.metadata says, which there is since 3.8."""
     from importlib import metadata
 
-    import firm_data
+    import firm_data  # pyright: ignore[reportMissingImports]
 
     found = []  # type: list[Any]
     found.append([metadata.version("firm_data"), metadata.version("Firm.Data"), metadata.requires("firm-data")])

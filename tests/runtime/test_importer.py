@@ -23,6 +23,7 @@ pushed = []
 def ask(names):
     asked.extend(names)
     return {
+        "python": "3.99.0",
         "found": [parent[name] for name in names if name in parent] + pushed,
         "missing": [name for name in names if name not in parent],
         "refused": {name: refused[name] for name in names if name in refused},

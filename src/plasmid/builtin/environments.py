@@ -27,7 +27,7 @@ from plasmid.runtime import missing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, List
+    from typing import Any, Dict, List
 
 READY = "ready"
 LAST_LINES = 12

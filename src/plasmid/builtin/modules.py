@@ -351,9 +351,10 @@ class Request:
         self.address = address_of(job, args)
         self.link = job.source
         args = args if isinstance(args, dict) else {}
-        self.names = args.get("names")
-        if not isinstance(self.names, list) or not all(type(name) is str for name in self.names):
+        names = args.get("names")
+        if not isinstance(names, list) or not all(type(name) is str for name in names):
             raise refused("names= must be a list of str")
+        self.names = names
         if len(self.names) > NAMES_COUNT_MAX:
             raise refused("%d names at once; at most %d are answered" % (len(self.names), NAMES_COUNT_MAX))
         # A lie about the number harms only who told it: code that can't be used.

@@ -8,16 +8,16 @@ nothing.
 
 import fnmatch
 import os
-import stat
 import zipfile
 from importlib.machinery import all_suffixes
 from time import monotonic
 
+from plasmid.builtin.beneath import objection_to_name, open_beneath
 from plasmid.builtin.source_finder import package_path, spec_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+    from typing import Dict, Iterator, List, Optional, Set, Tuple
 
     Patterns = Dict[str, List[str]]
 
@@ -165,24 +165,16 @@ def files_below(folder: str) -> "Iterator[str]":
 
 def read_beneath(folder: str, path: str) -> bytes:
     """Return the bytes of a regular file below a folder. No link below it is followed. Raises OSError."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    names = [os.fsencode(name) for name in path.split("/")]
+    for name in names:
+        objection = objection_to_name(name)
+        if objection:
+            raise OSError(objection)
+    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        parts = path.split("/")
-        for part in parts[:-1]:
-            inner = os.open(_step(part), flags | os.O_DIRECTORY, dir_fd=at)
-            os.close(at)
-            at = inner
-        with open(os.open(_step(parts[-1]), flags, dir_fd=at), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > FILE_SIZE_MAX:
-                raise OSError("it isn't a regular file of at most %d bytes" % FILE_SIZE_MAX)
+        with open(open_beneath(at, names), "rb") as file:
+            if os.fstat(file.fileno()).st_size > FILE_SIZE_MAX:
+                raise OSError("it is larger than %d bytes" % FILE_SIZE_MAX)
             return file.read(FILE_SIZE_MAX)
     finally:
         os.close(at)
-
-
-def _step(part: str) -> str:
-    if part in ("", ".", "..") or "\0" in part:
-        raise OSError("%r is no name of a file" % part)
-    return part

@@ -133,7 +133,7 @@ def script_requirements() -> "List[str]":
 
 def _toml(text: str) -> "Any":
     try:
-        import tomllib as toml
+        import tomllib as toml  # type: ignore[import-not-found, unused-ignore]
     except ImportError:  # Python 3.10
         import tomli as toml  # type: ignore[import-not-found, no-redef, unused-ignore]
     return toml.loads(text)

@@ -92,6 +92,7 @@ class Importer:
         self.refused: "Dict[str, str]" = {}
         self.asking: "set[str]" = set()
         self.pushed = 0
+        self.python = ""  # the version that the modules come from
 
     def find_own(self, name: str, path: "Any" = None, target: "Any" = None) -> "Optional[ModuleSpec]":
         # The lock over all imports stays held meanwhile: it's rare, short, and no answer to it waits for an import.
@@ -124,6 +125,7 @@ class Importer:
                 self.pushed += size
                 self.modules[name] = Loader(package, path, data, code, size)
         self.refused.update(reply["refused"])
+        self.python = reply["python"]
 
 
 # The Importer at work here; None in an interpreter that wasn't started by Plasmid.

@@ -19,9 +19,7 @@ from plasmid.runtime.importer import Finder, Importer, Loader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType, ModuleType
-    from typing import Any, Callable, Dict, List, Optional
-
-    from plasmid.runtime.importer import Ask
+    from typing import Any, Callable, Dict, Optional
 
 # A "no" is remembered for this long: an import loop over optional modules costs one round trip per name, and a
 # module that was just permitted can be imported soon after.
@@ -58,7 +56,8 @@ class Sent(Loader):
         except SyntaxError as error:
             # With the place in the text, which is what of it travels.
             text = "%s in %s, line %s: this is Python %d.%d.%d, and it was sent by Python %s"
-            text %= (error.msg, error.filename, error.lineno, *sys.version_info[:3], sender_python)
+            sender = current.importer.python if current else ""
+            text %= (error.msg, error.filename, error.lineno, *sys.version_info[:3], sender)
             raise SyntaxError(text, (error.filename, error.lineno, error.offset, error.text)) from None
 
     def get_data(self, path: str) -> bytes:
@@ -66,22 +65,6 @@ class Sent(Loader):
 
     def get_resource_reader(self, name: str) -> "Any":
         return hook("reader")(name, self.path.rpartition("/")[0])
-
-
-# The version that the modules come from.
-sender_python = "unknown"
-
-
-def noting_sender(ask: "Ask") -> "Ask":
-    """Return what asks, and takes note of where the answers come from."""
-
-    def noting(names: "List[str]") -> "Dict[str, Any]":
-        global sender_python
-        reply = ask(names)
-        sender_python = reply.get("python", sender_python)
-        return reply
-
-    return noting
 
 
 def hook(name: str) -> "Any":
@@ -96,6 +79,10 @@ class FirstFinder(Finder):
     """At the front of `sys.meta_path`."""
 
     __slots__ = ("run_site",)
+
+    def __init__(self, find_spec: "Any", run_site: "Callable[[], bool]") -> None:
+        super().__init__(find_spec)
+        self.run_site = run_site
 
     def find_distributions(self, context: "Any" = None) -> "Any":
         self.run_site()  # the next ones are to see this machine's site-packages
@@ -118,8 +105,6 @@ class Missing:
         global current
         current = self
         self.importer = importer
-        if importer.ask:
-            importer.ask = noting_sender(importer.ask)
         self.absent: "Dict[str, float]" = {}
         self.prefer_near = False
         self.hooks: "Dict[str, Callable[[ModuleType], object]]" = {}
@@ -129,9 +114,7 @@ class Missing:
         # Kept, since the interpreter's own start (`python -c`) still runs in it.
         self.first_main = sys.modules.get("__main__")
         sys.modules["__main__"] = MainStandIn("__main__")
-        first = FirstFinder(self.find_first)
-        first.run_site = self.run_site
-        sys.meta_path.insert(0, first)  # type: ignore[arg-type,unused-ignore]
+        sys.meta_path.insert(0, FirstFinder(self.find_first, self.run_site))  # type: ignore[arg-type,unused-ignore]
         sys.meta_path.append(LastFinder(self.find_last))  # type: ignore[arg-type,unused-ignore]
 
     def after_import(self, name: str, hook: "Callable[[ModuleType], object]") -> None:
@@ -237,7 +220,8 @@ def is_own_part(name: str) -> bool:
 def with_location(spec: ModuleSpec, loader: Loader) -> ModuleSpec:
     """Return the spec with what code looks for that was written for files."""
     loader.__class__ = Sent
-    spec.loader = loader  # type: ignore[assignment,unused-ignore] - a namespace package, which had none, may have data
+    as_loader: "Any" = loader
+    spec.loader = as_loader  # of a namespace package too, which had none, and may have data
     if loader.package is True and loader.path[:1] == "/":
         # For code that looks at __path__[0]. A relative one would be looked for in the current folder, where
         # somebody else may write.
