@@ -8,6 +8,7 @@
 #   make promises           write into docs/promises.md which test files keep each promise
 #   make bench              the measurements, into docs/performance.md; ARGS="--rounds 9" and the like are passed on
 #   make bench-hosts        fifty ssh hosts connected to at once, on this machine; ARGS="--hosts 12"; needs root
+#   make bench-files        files on their way beside cat, tar and scp; ARGS="--rounds 9"
 #   make fuzz SECONDS=30    each fuzzer for so long
 #   make clean              remove .venv and caches
 
@@ -27,7 +28,7 @@ TEST := $(VENV)/.has-test
 DEV := $(VENV)/.has-dev
 BENCH := $(VENV)/.has-bench
 
-.PHONY: help demo test check ruff mypy pyright rules format promises bench bench-hosts fuzz clean
+.PHONY: help demo test check ruff mypy pyright rules format promises bench bench-hosts bench-files fuzz clean
 .DEFAULT_GOAL := help
 
 help:
@@ -76,6 +77,9 @@ bench: $(BENCH)
 
 bench-hosts: $(TEST)
 	$(PYTHON_IN_VENV) bench/hosts.py $(ARGS)
+
+bench-files: $(TEST)
+	$(PYTHON_IN_VENV) bench/files.py $(ARGS)
 
 fuzz: $(TEST)
 	@set -e; for fuzzer in tests/fuzz/fuzz_*.py; do \

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.real import parts, sshd
+
 RUN_PY = str(Path(__file__).parent.parent / "bench" / "run.py")
 
 
@@ -40,3 +42,19 @@ def test_a_figure_that_there_is_none_of_is_refused_with_the_names_of_those_there
     assert result.returncode == 2
     last = result.stderr.splitlines()[-1]
     assert last.startswith("run.py: error: there is no figure speed; there are interpreter_start, first_answer, ")
+
+
+def test_files_are_measured_beside_the_programs_that_move_them_otherwise() -> None:
+    parts.required_program("scp", "openssh-client")
+    sshd.require_openssh()
+    argv = [sys.executable, str(Path(RUN_PY).with_name("files.py")), "--quick"]
+    result = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert [line for line in lines if line[:1] != " "][:-1] == [
+        "one file of 2 MiB, local",
+        "50 files of 4 KiB, local",
+        "one file of 2 MiB over ssh",
+    ]
+    names = [line.split()[0] for line in lines if line[:1] == " "]
+    assert names == ["cat", "fetch", "put", "tar", "fetch", "put", "scp", "fetch", "put"]

@@ -1,4 +1,4 @@
-"""Throw random payloads at both codecs until the time is up: `python tests/fuzz/fuzz_values.py --seconds 5 --seed 1`.
+"""Throw random payloads at both codecs until the time is up: `python tests/fuzz/fuzz_values.py 5 --seed 1`.
 
 A payload is a good one that was changed, or noise. Correct refusals are: ValueDecodeError, with the same text from both
 codecs. Anything else ends the run with status 1 and prints the payload: another error, a value that differs between
@@ -92,7 +92,7 @@ def check(body: bytes) -> str:
 def main() -> int:
     """Fuzz for the time given; return the exit status."""
     parser = argparse.ArgumentParser(description="Throw random payloads at both codecs.")
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("seconds", type=float, nargs="?", default=5)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng = random.Random(options.seed)
