@@ -86,7 +86,7 @@ def fetch(
     Raises TransferError, what the far side met (FileNotFoundError, PermissionError), OSError of this side, or how else
     a call can end.
     """
-    remote_path = os.fsencode(path)
+    remote_path = os.fsencode(path).rstrip(b"/") or b"/"
     what = "fetch '%s' from %s" % (beneath.text_of(remote_path), context)
     landing = Landing(what, os.fsencode(destination), size_max, count_max, resume, skip_special)
     try:

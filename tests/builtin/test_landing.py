@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from plasmid.builtin.landing import DEPTH_MAX, Landing, State, TransferError
 from plasmid.builtin.place import umask
 
 MTIME_NS = 1_600_000_000_123_456_789
+NOBODY = 65534
 SEEN = "fetch '/x' from web1 (/1)"
 
 
@@ -96,11 +99,14 @@ class Arrival:
         return sorted(os.listdir(self.where))
 
 
-@pytest.fixture(params=["a file without a name", "a hidden file"])
+@pytest.fixture(params=["a file without a name", "a hidden file", "no /proc"])
 def arrival(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Arrival:
     """Give an Arrival, on a system that has files without a name, and on one that hasn't."""
     if request.param == "a hidden file":
         monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    if request.param == "no /proc":
+        # A file without a name couldn't be given one.
+        monkeypatch.setattr(os.path, "isdir", lambda path: False)
     where = tmp_path / "where"
     where.mkdir()
     return Arrival(where)
@@ -329,6 +335,27 @@ def test_why_the_sender_gives_up_is_said_and_can_not_drive_a_terminal(arrival: A
 def test_a_link_in_a_folder_is_refused_unless_it_may_be_left_out(arrival: Arrival) -> None:
     found = arrival.refused([folder(), folder(b"sub"), ["skip", b"l\n", "a symbolic link"]])
     assert found == "sub/l\\n in it is a symbolic link; skip_special=True leaves such things out"
+
+
+def test_a_folder_that_nobody_may_enter_is_taken_away_again_by_whom_it_belongs_to() -> None:
+    where = tempfile.mkdtemp(prefix="plasmid-nobody-", dir="/tmp")  # a place that every user can reach
+    others = os.fork()
+    if not others:
+        try:
+            if os.getuid() == 0:
+                os.chown(where, NOBODY, NOBODY)
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+            landing = Landing(SEEN, os.fsencode(where) + b"/out")
+            landing.take([folder(), folder(b"a"), folder(b"b"), small(b"c"), ["up"], ["dir", b"d", 0, 0], ["up"]])
+            landing.take([["up"], ["dir", b"e", 0, 0], small(b"f"), ["up"]])
+            landing.close()
+            os._exit(len(os.listdir(where)))
+        except BaseException:  # noqa: BLE001 - no test goes on in this process
+            os._exit(99)
+    status = os.waitpid(others, 0)[1]
+    shutil.rmtree(where)
+    assert status == 0
 
 
 class TestResuming:

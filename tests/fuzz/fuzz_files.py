@@ -4,7 +4,8 @@
 
 The items are those of a real folder, changed, cut, repeated and in another order. Correct refusals are TransferError
 and OSError. Anything else ends the run with status 1 and prints what was thrown: another error, a file anywhere but at
-the destination, a destination that has changed without all of it being whole, a path that leads to what isn't served.
+the destination, a destination that has changed without all of it being whole, a path that leads to what isn't served, a
+link that was followed since it came between a check and the use of what was checked.
 """
 
 import argparse
@@ -25,22 +26,19 @@ import plasmid  # noqa: E402
 from plasmid.builtin.files import FileService  # noqa: E402
 from plasmid.builtin.landing import Landing, TransferError  # noqa: E402
 from plasmid.builtin.reading import items_of  # noqa: E402
+from tests.hostile import race  # noqa: E402
 
 CORRECT_REFUSALS = (TransferError, OSError)
 NAMES = [b"a", b"b", b"..", b".", b"", b"/", b"a/b", b"../x", b"\0", b"x" * 256, b"\xff", b"f0", b"sub"]
 OTHERS: "list[Any]" = [None, True, -1, 0, 1 << 40, 1 << 70, 1.5, "", "x", b"", b"x", [], [[]], {}, bytes(100), [b"up"]]
 PARTS = [*NAMES, b"link", b"up", b"fifo", b"secret", b"served", b"inside", b"etc", b"passwd"]
 CHANGES_MAX = 4
+LANDINGS_A_RACE = 500
+RACE_TRIES = 20_000
 
 
 class Finding(Exception):
     """What mustn't have happened."""
-
-
-class Sibling:
-    """As much of a call as is asked: that it isn't a parent's."""
-
-    from_parent = False
 
 
 def make_tree(top: Path) -> None:
@@ -135,7 +133,7 @@ def check_path(rng: random.Random, service: FileService, served: Path) -> bool:
     start = rng.choice([os.fsencode(served), os.fsencode(served) + b"/inside", b"", os.fsencode(served.parent)])
     path = start + b"".join(b"/" + rng.choice(PARTS) for _ in range(rng.randrange(6)))
     try:
-        fd = service._open(path, Sibling())  # type: ignore[arg-type]
+        fd = service._open(path, race.Sibling())  # type: ignore[arg-type]
     except OSError:
         return False
     except Exception as error:
@@ -147,6 +145,15 @@ def check_path(rng: random.Random, service: FileService, served: Path) -> bool:
     return True
 
 
+def check_race(rng: random.Random, service: FileService, folder: Path) -> int:
+    """Have links swapped in on the way to a file while it is opened; return how often. Raises Finding."""
+    found = race.run(service, folder, rng.random() < 0.5, RACE_TRIES)
+    shutil.rmtree(folder)
+    if not set(found) <= race.CORRECT_OUTCOMES:
+        raise Finding(f"a link was followed: {found}")
+    return RACE_TRIES
+
+
 def main() -> int:
     """Fuzz for the time given; return the exit status."""
     parser = argparse.ArgumentParser(description="Throw random items and paths at the transfer of files.")
@@ -154,7 +161,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng = random.Random(options.seed)
-    counts = {"landings": 0, "taken": 0, "paths": 0, "opened": 0}
+    counts = {"landings": 0, "taken": 0, "paths": 0, "opened": 0, "races": 0}
     with tempfile.TemporaryDirectory(prefix="plasmid-fuzz-") as name, plasmid.Router() as router:
         folder = Path(name).resolve()
         served, where = folder / "served", folder / "where"
@@ -172,6 +179,8 @@ def main() -> int:
         while time.monotonic() < end:
             items = changed(rng, rng.choice(seeds))
             try:
+                if counts["landings"] % LANDINGS_A_RACE == 0:
+                    counts["races"] += check_race(rng, service, folder / "race")
                 counts["landings"] += 1
                 counts["taken"] += check_landing(rng, where, items)
                 for _ in range(20):

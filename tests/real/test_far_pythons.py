@@ -2,6 +2,7 @@
 
 import datetime
 import logging
+import os
 import traceback
 from pathlib import Path
 
@@ -67,6 +68,25 @@ def test_everything_works_on_every_supported_python(  # U2, U3, U4, U6
     records.wait_until(lambda: "logged 1 of them" in records.texts())
     assert {"printed", "written", "complained", "from a process"} < set(records.texts())
     assert {record.levelno for record in records.kept} == {logging.INFO, logging.WARNING}
+
+
+@pytest.mark.parametrize("version", interpreters.SUPPORTED)
+def test_files_go_either_way_with_every_supported_python(  # U2, U8
+    router: plasmid.Router, tmp_path: Path, version: str
+) -> None:
+    context = router.local(python_path=interpreters.interpreter(version), name="far")
+    (tmp_path / "tree" / "sub").mkdir(parents=True)
+    (tmp_path / "tree" / "sub" / "small").write_bytes(b"small")
+    (tmp_path / "tree" / "large").write_bytes(os.urandom(2_000_000))
+    assert plasmid.files.fetch(context, tmp_path / "tree", tmp_path / "fetched").member_count == 4
+    assert plasmid.files.put(context, tmp_path / "fetched", tmp_path / "put").size == 2_000_005
+    assert (tmp_path / "put" / "large").read_bytes() == (tmp_path / "tree" / "large").read_bytes()
+    (tmp_path / ".again.plasmid-partial").write_bytes((tmp_path / "tree" / "large").read_bytes()[:1_000_000])
+    arrived = plasmid.files.put(context, tmp_path / "tree" / "large", tmp_path / "again", resume=True)
+    assert arrived.resumed_at == 1_000_000
+    push = plasmid.PushFileService(router)
+    push.push(tmp_path / "tree" / "large", [context], name="large")
+    assert context.service(plasmid.PushFileService).held() == {"large": 2_000_000}
 
 
 def test_python_2_is_refused_by_both_versions(router: plasmid.Router) -> None:  # U2

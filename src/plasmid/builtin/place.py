@@ -78,7 +78,7 @@ class Place:
     def open_file(self) -> None:
         """Open what the file is written to, as `fd`."""
         self.check(for_folder=False)
-        if hasattr(os, "O_TMPFILE"):
+        if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):  # by which it will get its name
             try:
                 self.fd = os.open(".", os.O_TMPFILE | os.O_WRONLY, 0o600, dir_fd=self._folder)
                 return
@@ -197,9 +197,10 @@ def remove(folder: int, name: bytes) -> None:
     except OSError as error:
         if error.errno not in (errno.EISDIR, errno.EPERM):
             raise
+    # It may be a folder that not even its owner may enter. It is ours, and nobody else gets to where it is.
+    os.chmod(name, 0o700, dir_fd=folder)
     fd = os.open(name, _FOLDER, dir_fd=folder)
     try:
-        os.chmod(fd, 0o700)
         for member in os.listdir(fd):
             remove(fd, os.fsencode(member))
     finally:
