@@ -48,7 +48,7 @@ def announcing(size: int, *items: "Any") -> "Any":
 
 def _endless_file() -> "Iterator[Any]":
     yield [begin(4)]
-    yield from endless(bytes(MIB))
+    yield from endless(bytes(MIB // 2))
 
 
 def _endless_members() -> "Iterator[Any]":

@@ -340,7 +340,7 @@ class TestServing:
             ("PermissionError", "a part of it isn't a folder, or is a symbolic link"),
             ("FileNotFoundError", "No such file or directory"),
             ("PermissionError", unregistered),
-            ("PermissionError", "no path that is served: it has an empty part"),
+            ("PermissionError", unregistered),
             ("PermissionError", unregistered),
             ("PermissionError", "no path that is served: it has an empty part"),
             ("PermissionError", "no path that is served: it isn't absolute"),
