@@ -115,6 +115,8 @@ LAYERS = (
         "builtin/children.py",
         "builtin/commands.py",
         "commands.py",
+        "forks.py",
+        "interrupts.py",
         "builtin/beneath.py",
         "builtin/reading.py",
         "builtin/place.py",

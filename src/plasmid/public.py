@@ -30,6 +30,7 @@ SUBMODULES = "commands", "files", "service"
 MODULES = {name: module for module, names in PUBLIC.items() for name in names.split()}
 
 HOOKS = {
+    "fork": "plasmid.forks:first_fork",
     "pool": "plasmid.service.child:make_pool",
     "proxy": "plasmid.service.proxy:Proxy",
     "router": "plasmid.surroundings:surroundings",

@@ -13,6 +13,7 @@ import sys
 import threading
 from time import monotonic
 
+from plasmid import forks, interrupts
 from plasmid.boot.bundle import bundle
 from plasmid.builtin.modules import ModuleServer
 from plasmid.connect import starting as connecting
@@ -118,8 +119,11 @@ class Router(Ways):
             _runtime.ready.set()
             atexit.register(self.close)
         self.runtime = _runtime
+        self._heeds_interrupts = False
         if self._is_root:
             remember(_runtime, self)
+            forks.watch(_runtime)
+            self._heeds_interrupts = interrupts.use()
         _runtime.default_timeout_s = timeout
         parent = None if self._is_root else self.parent
         self.modules = ModuleServer(allow_modules, deny_modules, parent, allow_data)
@@ -127,7 +131,8 @@ class Router(Ways):
         _runtime.jobs.builtin["plasmid.modules"] = self.modules.handle
         _runtime.explain_loss = self.explain_loss
         _runtime.on_link.append(self._on_link)
-        _runtime.on_gone.append(lambda address, reason: self.modules.forget(address))
+        self._gone = []  # type: List[bytes]  # whose names are still known here: the last log lines may be to come
+        _runtime.on_gone.append(self._forget)
         _runtime.closers.append(self.close)
 
     def __enter__(self) -> "Router":
@@ -288,10 +293,25 @@ class Router(Ways):
             self._closed = True
             for child in self.children.values():
                 child.give_up()
+        try:
+            self._end_children(monotonic() + patience_s)
+        finally:
+            # Ctrl-C, perhaps: then what is still there is ended without more patience.
+            for child in list(self.children.values()):
+                self._end(child)
+            if self._is_root:
+                self.runtime.close("the router was closed")
+                forget(self.runtime)
+                forks.forget(self.runtime)
+                if self._heeds_interrupts:
+                    interrupts.leave()
+                atexit.unregister(self.close)
+
+    def _end_children(self, until: float) -> None:
+        """Close the pool, give up what is being started, and have all children leave, until that time."""
         pool = self.jobs.pool
         if pool is not None:
             pool.close()
-        until = monotonic() + patience_s
         for ended in list(self._starting):
             ended.wait(CLOSE_MAX_S)
         self.starters.close()
@@ -301,9 +321,12 @@ class Router(Ways):
         for child in children:
             if not child.gone.wait(max(0.0, until - monotonic())):
                 self._end(child)
+
+    def abandon(self) -> None:
+        """Take note, in a process that was forked, that the children are another one's."""
+        self._closed = True
+        self.children.clear()
         if self._is_root:
-            self.runtime.close("the router was closed")
-            forget(self.runtime)
             atexit.unregister(self.close)
 
     def _end(self, child: Child) -> None:
@@ -359,6 +382,17 @@ class Router(Ways):
             if child.opened.is_set():
                 self.runtime.defer(self._reap, child, CLOSE_MAX_S)
             child.opened.set()
+
+    def _forget(self, address: bytes, reason: str) -> None:
+        """Let go of what is kept for a lost context; of its name, and of those below it, a while later."""
+        self.modules.forget(address)
+        with self.runtime.lock:
+            self._gone.append(address)
+            if len(self._gone) > ENDED_MAX:
+                long_gone = self._gone.pop(0)
+                names = self.runtime.names
+                for each in [each for each in names if each.startswith(long_gone)]:
+                    del names[each]
 
     def _on_side(self, child: Child, fd: int) -> None:
         """Take in what the process here printed: ssh's own words, for the most part."""

@@ -5,6 +5,7 @@ comes first, so that nothing user code prints is lost. An end in order goes: chi
 the goodbye. Where the link has simply ended, the watchdog's patience is the bound of all that.
 """
 
+import os
 import threading
 
 from plasmid.core.events import LinkEnded, LinkLeft
@@ -41,6 +42,8 @@ def live(runtime: "Runtime", importer: "Importer") -> None:
         link = runtime.node.links.get(PARENT)
         if link is None or link.state is not LinkState.OPEN:
             runtime.jobs.functions.put(None)  # it left before we came here
+    if hasattr(os, "register_at_fork"):  # Python 3.7
+        os.register_at_fork(before=lambda: runtime.hook("fork")(runtime))
     missing = Missing(importer)
     console = Console(records_to_root(runtime), runtime.loop.watch)
     missing.after_import("logging", console.attach)

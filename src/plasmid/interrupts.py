@@ -1,0 +1,74 @@
+"""Ctrl-C, which Python raises in the main thread between any two instructions: never amid the protocol.
+
+A frame that was taken from the node and not written, or a lock that was taken and not given back, would be lost by it.
+So the first Router of a process, made by its main thread where Ctrl-C is handled as Python does by default, puts this
+handler in place. It raises KeyboardInterrupt as usual in a program's own code, and where a thread waits for something
+to come; within core and runtime it lets them finish, which is a matter of microseconds, and tries again.
+
+Near side only: far sides have no terminal, and get no Ctrl-C.
+"""
+
+import _thread
+import signal
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+# Where a thread waits and changes nothing: the class and the name of the function.
+WAITS = {("Parking", "wait"), ("BorrowPoller", "wait"), ("Loop", "poll")}
+AGAIN_S = 0.002
+# If what is within core and runtime doesn't finish, something is wrong; then the user is heard all the same.
+DEFERRED_MAX = 2000
+
+_deferred = 0
+_users = 0
+
+
+def use() -> bool:
+    """Put the handler in place, if it isn't; False, and nothing is done, where that isn't for us to do."""
+    global _users
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    if signal.getsignal(signal.SIGINT) not in (signal.default_int_handler, handle):
+        return False  # the program has a handler of its own, or asyncio has
+    signal.signal(signal.SIGINT, handle)
+    _users += 1
+    return True
+
+
+def leave() -> None:
+    """Undo one use() that was True. The last one has Ctrl-C handled as before."""
+    global _users
+    _users -= 1
+    is_ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is handle
+    if not _users and is_ours:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def handle(number: int, frame: "FrameType | None") -> None:
+    """Raise KeyboardInterrupt, or see to it that this is called again shortly. The handler of SIGINT."""
+    global _deferred
+    if may_interrupt(frame) or _deferred >= DEFERRED_MAX:
+        _deferred = 0
+        raise KeyboardInterrupt
+    _deferred += 1
+    # Not threading.Thread: what was interrupted may hold its lock.
+    _thread.start_new_thread(_again, ())
+
+
+def may_interrupt(frame: "FrameType | None") -> bool:
+    """Whether nothing of the protocol is under way in this frame and those that called it."""
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(("plasmid.core.", "plasmid.runtime.")):
+            place = type(frame.f_locals.get("self")).__name__, frame.f_code.co_name
+            return place in WAITS
+        frame = frame.f_back
+    return True
+
+
+def _again() -> None:
+    time.sleep(AGAIN_S)
+    _thread.interrupt_main()

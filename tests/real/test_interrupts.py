@@ -1,0 +1,140 @@
+"""Ctrl-C, at any point: no frame is lost by it, the far method hears of it, and nothing is left."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.real import leftovers
+
+TIMEOUT_S = 50
+GONE_TIMEOUT_S = 2
+ROOT = Path(__file__).parents[2]
+
+# One Ctrl-C each round, at some moment while calls are made; after all of them everything must work as before.
+MANY = """
+import os, random, signal, sys, threading
+import plasmid
+from tests.real import far
+
+armed = threading.Semaphore(0)
+
+def interrupt():
+    while True:
+        armed.acquire()
+        for _ in range(random.randrange(20_000)):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+rounds = calls = 0
+with plasmid.Router(timeout=20) as router:
+    context = router.local()
+    work = context.service(far.Work)
+    while rounds < 150:
+        try:
+            armed.release()
+            while True:
+                assert work.takes_path("x") == "x"
+                assert context.call(far.add, calls) == calls + 10
+                calls += 1
+        except KeyboardInterrupt:
+            rounds += 1
+    assert context.call(far.echo, b"x" * 300_000) == b"x" * 300_000
+    assert (len(router.runtime.node.calls.made), router.runtime.lock.locked()) == (0, False)
+print("rounds", rounds, calls > 0)
+"""
+
+WAITING = """
+import os, signal, threading
+import plasmid
+from tests.real import far
+
+with plasmid.Router() as router:
+    context = router.local()
+    work = context.service(far.Work)
+    work.release("")
+
+    def interrupt():
+        work.is_running()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    try:
+        work.run_until_cancelled()
+    except KeyboardInterrupt:
+        print("cancelled there:", work.was_cancelled())
+"""
+
+# Tells all processes as they are started, and is interrupted whenever.
+ENDING = """
+import json, os, sys, threading
+import plasmid
+from tests.real import far
+
+def main():
+    with plasmid.Router() as router:
+        print("begun", flush=True)
+        contexts = []
+        for number in range(3):
+            contexts.append(router.local(via=contexts[-1] if contexts else None))
+            command = plasmid.commands.start(contexts[-1], ["sleep", "600"])
+            print(json.dumps(contexts[-1].call(far.process_ids)), flush=True)
+        print("ready", flush=True)
+        contexts[-1].call(far.wait_at_gate)
+
+main()
+"""
+
+
+def run(program: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def test_no_frame_is_lost_by_ctrl_c_at_any_point() -> None:  # D2
+    done = run(MANY)
+    assert (done.stdout, done.returncode) == ("rounds 150 True\n", 0), done.stderr
+
+
+def test_ctrl_c_while_a_result_is_waited_for_reaches_the_method() -> None:  # D7
+    done = run(WAITING)
+    assert (done.stdout, done.stderr, done.returncode) == ("cancelled there: True\n", "", 0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ctrl_c_at_any_point_of_a_program_leaves_nothing(seed: int) -> None:  # D11
+    mark = f"plasmid-interrupt-{os.getpid()}-{seed}"
+    program = subprocess.Popen(
+        [sys.executable, "-c", ENDING],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, leftovers.MARK_NAME: mark},
+    )
+    assert program.stdout is not None
+    with program:
+        # After so many lines, which is as good as after so much time, and can be repeated.
+        lines = [program.stdout.readline() for _ in range(random.Random(seed).randrange(1, 6))]
+        program.send_signal(signal.SIGINT)
+        rest, errors = program.communicate(timeout=TIMEOUT_S)
+    assert lines[0] == "begun\n"
+    assert errors.rstrip().endswith("KeyboardInterrupt"), errors
+    told = [pid for line in [*lines, *rest.splitlines()] if line.startswith("[") for pid in json.loads(line)]
+    assert leftovers.until_empty(lambda: leftovers.running(told), GONE_TIMEOUT_S) == []
+    assert leftovers.until_empty(lambda: [str(one) for one in leftovers.marked(mark)], GONE_TIMEOUT_S) == []
