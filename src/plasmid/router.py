@@ -131,8 +131,7 @@ class Router(Ways):
         _runtime.jobs.builtin["plasmid.modules"] = self.modules.handle
         _runtime.explain_loss = self.explain_loss
         _runtime.on_link.append(self._on_link)
-        self._gone = []  # type: List[bytes]  # whose names are still known here: the last log lines may be to come
-        _runtime.on_gone.append(self._forget)
+        _runtime.on_gone.append(Forgetting(_runtime, self.modules).forget)
         _runtime.closers.append(self.close)
 
     def __enter__(self) -> "Router":
@@ -383,17 +382,6 @@ class Router(Ways):
                 self.runtime.defer(self._reap, child, CLOSE_MAX_S)
             child.opened.set()
 
-    def _forget(self, address: bytes, reason: str) -> None:
-        """Let go of what is kept for a lost context; of its name, and of those below it, a while later."""
-        self.modules.forget(address)
-        with self.runtime.lock:
-            self._gone.append(address)
-            if len(self._gone) > ENDED_MAX:
-                long_gone = self._gone.pop(0)
-                names = self.runtime.names
-                for each in [each for each in names if each.startswith(long_gone)]:
-                    del names[each]
-
     def _on_side(self, child: Child, fd: int) -> None:
         """Take in what the process here printed: ssh's own words, for the most part."""
         with self.runtime.lock:
@@ -401,6 +389,29 @@ class Router(Ways):
             has_ended = not child.gone.is_set() and child.process.read_side(fd) is None
         if has_ended:
             self.runtime.loop.unwatch(fd)
+
+
+class Forgetting:
+    """Lets go of what is kept for lost contexts; of their names, and of those below them, a while later.
+
+    gone: whose names are still known here: their last log lines may be to come. Under the router lock.
+    """
+
+    def __init__(self, runtime: Runtime, modules: ModuleServer) -> None:
+        self.runtime = runtime
+        self.modules = modules
+        self.gone = []  # type: List[bytes]
+
+    def forget(self, address: bytes, reason: str) -> None:
+        """Take note that the context at `address` is no more."""
+        self.modules.forget(address)
+        with self.runtime.lock:
+            self.gone.append(address)
+            if len(self.gone) > ENDED_MAX:
+                long_gone = self.gone.pop(0)
+                names = self.runtime.names
+                for each in [each for each in names if each.startswith(long_gone)]:
+                    del names[each]
 
 
 def _use_fast_codec() -> None:
