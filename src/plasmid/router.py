@@ -119,11 +119,9 @@ class Router(Ways):
             _runtime.ready.set()
             atexit.register(self.close)
         self.runtime = _runtime
-        self._heeds_interrupts = False
         if self._is_root:
             remember(_runtime, self)
-            forks.watch(_runtime)
-            self._heeds_interrupts = interrupts.use()
+            self._leave_process = _join_process(_runtime)
         _runtime.default_timeout_s = timeout
         parent = None if self._is_root else self.parent
         self.modules = ModuleServer(allow_modules, deny_modules, parent, allow_data)
@@ -301,9 +299,7 @@ class Router(Ways):
             if self._is_root:
                 self.runtime.close("the router was closed")
                 forget(self.runtime)
-                forks.forget(self.runtime)
-                if self._heeds_interrupts:
-                    interrupts.leave()
+                self._leave_process()
                 atexit.unregister(self.close)
 
     def _end_children(self, until: float) -> None:
@@ -389,6 +385,19 @@ class Router(Ways):
             has_ended = not child.gone.is_set() and child.process.read_side(fd) is None
         if has_ended:
             self.runtime.loop.unwatch(fd)
+
+
+def _join_process(runtime: Runtime) -> "Callable[[], None]":
+    """Have this context heed forks and Ctrl-C. Return what undoes that."""
+    heeds_interrupts = interrupts.use()
+    forks.watch(runtime)
+
+    def leave() -> None:
+        forks.forget(runtime)
+        if heeds_interrupts:
+            interrupts.leave()
+
+    return leave
 
 
 class Forgetting:
