@@ -88,8 +88,10 @@ def _close_here(runtime: "Runtime") -> None:
     """Close a context in this process alone, which has no other thread than this."""
     for closer in runtime.closers:
         owner = getattr(closer, "__self__", None)  # type: Any
-        if hasattr(owner, "abandon"):
-            owner.abandon()
+        if hasattr(owner, "start_child"):
+            # Its Router: the children are the other process's, and nothing is to be closed at this one's exit.
+            owner.children.clear()
+            owner._closed = True
     pool = runtime.jobs.pool
     if pool is not None:
         pool.is_closed = True
