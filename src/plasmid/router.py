@@ -317,28 +317,6 @@ class Router(Ways):
             if not child.gone.wait(max(0.0, until - monotonic())):
                 self._end(child)
 
-    def _end_children(self, until: float) -> None:
-        """Close the pool, give up what is being started, and have all children leave, until that time."""
-        pool = self.jobs.pool
-        if pool is not None:
-            pool.close()
-        for ended in list(self._starting):
-            ended.wait(CLOSE_MAX_S)
-        self.starters.close()
-        children = list(self.children.values())
-        for child in children:
-            self.shut_down(child, wait=False)
-        for child in children:
-            if not child.gone.wait(max(0.0, until - monotonic())):
-                self._end(child)
-
-    def abandon(self) -> None:
-        """Take note, in a process that was forked, that the children are another one's."""
-        self._closed = True
-        self.children.clear()
-        if self._is_root:
-            atexit.unregister(self.close)
-
     def _end(self, child: Child) -> None:
         """End a child's process now, and all that is held for it here."""
         with self.runtime.lock:
