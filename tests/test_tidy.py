@@ -112,6 +112,7 @@ LAYERS = (
         "builtin/main_module.py",
         "builtin/modules.py",
         "builtin/console.py",
+        "builtin/detaching.py",
         "builtin/children.py",
         "builtin/commands.py",
         "commands.py",

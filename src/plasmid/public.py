@@ -35,6 +35,7 @@ HOOKS = {
     "proxy": "plasmid.service.proxy:Proxy",
     "router": "plasmid.surroundings:surroundings",
     "shutdown": "plasmid.surroundings:shut_down",
+    "detach": "plasmid.surroundings:detach",
     "children": "plasmid.builtin.children:handle",
     "plumbing": "plasmid.runtime.receivers:Plumbing",
     "functions": "plasmid.runtime.functions:serve",

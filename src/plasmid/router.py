@@ -72,6 +72,7 @@ class Child:
         self.lost = ""
         self.end = ""  # how its process ended, once it has
         self.leaving = False
+        self.is_detached = False  # it goes on by itself when its link ends
 
     def give_up(self) -> None:
         """Have whoever waits for its hello wait no longer. Under the router lock."""
@@ -326,15 +327,20 @@ class Router(Ways):
 
     def _reap(self, child: Child, patience_s: float) -> None:
         """Take leave of a child whose link has ended. patience_s: how long its process may take to leave by itself."""
-        status = child.process.wait(patience_s)
+        # A context whose process is no program on the way there, but itself, isn't to be ended.
+        goes_on = child.is_detached and child.info.get("pid") == child.process.pid
+        status = None if goes_on else child.process.wait(0.0 if child.is_detached else patience_s)
         for fd in child.process.side_fds:
             self.runtime.loop.unwatch(fd)
         with self.runtime.lock:
             if child.gone.is_set():
                 return
             self.children.pop(child.number, None)
-            child.process.close()
-            child.end = _describe_end(child, status)
+            if goes_on:
+                child.process.abandon()
+            else:
+                child.process.close()
+            child.end = "" if child.is_detached else _describe_end(child, status)
             self._ended[child.context.address] = child
             if len(self._ended) > ENDED_MAX:
                 del self._ended[next(iter(self._ended))]

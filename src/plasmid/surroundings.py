@@ -99,3 +99,20 @@ def shut_down(context: Context, wait: bool) -> None:
             surroundings(runtime).router.shut_down(child, wait)
         except ContextLost:
             pass
+
+
+def detach(context: Context) -> int:
+    """Let a context go on by itself: one of ours, or another by asking its parent. Return its process id there."""
+    runtime = context.runtime
+    above = addresses.parent(context.address)
+    if above is None:
+        raise PlasmidError("the root has no parent to be detached from")
+    if above != runtime.node.address:
+        number = addresses.number_below(above, context.address)
+        asked = {"number": number}
+        call = Context(runtime, above).send_call("s", "plasmid.children", "detach", asked)
+        assert call is not None
+        return call.result()  # type: ignore[no-any-return]
+    from plasmid.builtin import detaching
+
+    return detaching.detach(context, surroundings(runtime).router)

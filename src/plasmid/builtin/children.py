@@ -3,8 +3,10 @@
 import os
 from time import monotonic
 
+from plasmid.builtin import detaching
 from plasmid.connect import from_spec, travelling_spec
 from plasmid.connect.starting import LOOK_S
+from plasmid.core.address import child as child_address
 from plasmid.core.errors import CallError, ConnectError, Refused
 from plasmid.runtime.context import Context
 from plasmid.runtime.ports import guard
@@ -63,9 +65,13 @@ def handle(runtime: "Runtime", job: "Job") -> None:
 
     start(spec, ticket) returns the new context's address, shut_down(number, wait) ends a child, and forget(ticket) ends
     the one that was started with that ticket, for a caller that has cancelled start() and may have missed its answer.
+    detach(number) lets a child go on by itself; go_on() is the word of that to the child.
     """
     if not job.from_parent:
         raise Refused("", "", "only a parent may start or end the children of a context")
+    if job.method == "go_on":
+        detaching.go_on(runtime, job)
+        return
     router = surroundings(runtime).router
     args = job.args()
     if job.method == "start":
@@ -75,13 +81,16 @@ def handle(runtime: "Runtime", job: "Job") -> None:
             if child.ticket == args["ticket"]:
                 router.shut_down(child, False)
         job.reply(None)
+    elif job.method == "detach":
+        address = child_address(runtime.node.address, args["number"])
+        job.reply(detaching.detach(Context(runtime, address), router))
     elif job.method == "shut_down":
         wanted = router.children.get(args["number"])
         if wanted is not None:
             router.shut_down(wanted, bool(args["wait"]))
         job.reply(None)
     else:
-        raise Refused("", "", "plasmid.children has the methods start, forget and shut_down, no %.60r" % (job.method,))
+        raise Refused("", "", "plasmid.children has no method %.60r" % (job.method,))
 
 
 def _start(router: "Router", job: "Job", args: "Dict[str, Any]") -> None:

@@ -73,6 +73,7 @@ class ChildProcess:
 
         Raises OSError if there is no such program or it can't be started; nothing is left open then.
         """
+        _reap_abandoned()
         # subprocess: 20 ms where nothing has imported it yet, which a relay pays once; elsewhere it's in memory.
         # _socket: `socket` would cost a relay 11 ms more for the same call.
         import subprocess
@@ -183,6 +184,17 @@ class ChildProcess:
         self.kill()
         self.wait(KILL_WAIT_S)
 
+    def abandon(self) -> None:
+        """Let it go on by itself: close our descriptors, and see to it that it's reaped when it ends."""
+        self.hang_up()
+        if self.stderr_fd >= 0:
+            os.close(self.stderr_fd)
+            self.stderr_fd = -1
+        # Popen mustn't warn of a process that still runs; we reap it whenever we start or abandon another.
+        self._popen.returncode = 0
+        _abandoned.append(self.pid)
+        _reap_abandoned()
+
     def _has_ended(self) -> bool:
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -229,3 +241,17 @@ def _require_program(program: str) -> None:
                 return
             found = errno.EACCES
     raise OSError(found, os.strerror(found), program)
+
+
+_abandoned = []  # type: List[int]
+
+
+def _reap_abandoned() -> None:
+    """Take leave of those that went on by themselves and have ended."""
+    for pid in _abandoned[:]:
+        try:
+            ended, _ = os.waitpid(pid, os.WNOHANG)
+        except OSError:
+            ended = pid  # somebody else has reaped it
+        if ended:
+            _abandoned.remove(pid)

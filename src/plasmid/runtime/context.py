@@ -378,3 +378,7 @@ class Context:
         Only its parent can; for one further down, that parent is asked.
         """
         self.runtime.hook("shutdown")(self, wait)
+
+    def detach(self) -> int:
+        """Let that context go on without us until its function calls have ended; return its process id."""
+        return self.runtime.hook("detach")(self)  # type: ignore[no-any-return]

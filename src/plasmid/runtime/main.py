@@ -25,6 +25,8 @@ BOOT_BUNDLE = b""
 # The running context of this process if it is a far side.
 runtime = None  # type: Optional[Runtime]
 
+watchdog_pid = 0
+
 # Needed before any user code runs, or sure to be needed soon, but not for saying hello.
 AFTER_HELLO = [
     "plasmid.runtime.life",
@@ -42,11 +44,11 @@ def main(config: bytes, bundle: bytes) -> None:
 
     config: a packed dict with address, name, root (the root's name).
     """
-    global BOOT_BUNDLE, runtime
+    global BOOT_BUNDLE, runtime, watchdog_pid
     BOOT_BUNDLE = bundle
     settings = values.unpack(config)
     read_fd, write_fd = _take_link()
-    watchdog.start(read_fd)
+    watchdog_pid = watchdog.start(read_fd)
     facts = {"pid": os.getpid(), "python": "%d.%d.%d" % sys.version_info[:3], "host": os.uname().nodename}
     runtime = Runtime(settings["address"], settings["name"], facts)
     runtime.names[b""] = settings["root"]
