@@ -74,6 +74,24 @@ class Child:
         self.leaving = False
         self.is_detached = False  # it goes on by itself when its link ends
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether its process here is the detached context itself, and no program on the way there."""
+        return self.is_detached and self.info.get("pid") == self.process.pid
+
+    def wait(self, patience_s: float) -> "Optional[int]":
+        """Return how its process ended, None if it hasn't in that time."""
+        return None if self.goes_on else self.process.wait(0.0 if self.is_detached else patience_s)
+
+    def end_process(self, status: "Optional[int]") -> None:
+        """End its process, unless that goes on by itself, and take note of how it ended. Under the router lock."""
+        if self.goes_on:
+            self.process.abandon()
+        else:
+            self.process.close()
+        if not self.is_detached:
+            self.end = _describe_end(self, status)
+
     def give_up(self) -> None:
         """Have whoever waits for its hello wait no longer. Under the router lock."""
         if not self.opened.is_set():
@@ -327,20 +345,14 @@ class Router(Ways):
 
     def _reap(self, child: Child, patience_s: float) -> None:
         """Take leave of a child whose link has ended. patience_s: how long its process may take to leave by itself."""
-        # A context whose process is no program on the way there, but itself, isn't to be ended.
-        goes_on = child.is_detached and child.info.get("pid") == child.process.pid
-        status = None if goes_on else child.process.wait(0.0 if child.is_detached else patience_s)
+        status = child.wait(patience_s)
         for fd in child.process.side_fds:
             self.runtime.loop.unwatch(fd)
         with self.runtime.lock:
             if child.gone.is_set():
                 return
             self.children.pop(child.number, None)
-            if goes_on:
-                child.process.abandon()
-            else:
-                child.process.close()
-            child.end = "" if child.is_detached else _describe_end(child, status)
+            child.end_process(status)
             self._ended[child.context.address] = child
             if len(self._ended) > ENDED_MAX:
                 del self._ended[next(iter(self._ended))]
