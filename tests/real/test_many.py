@@ -92,15 +92,31 @@ def test_what_is_being_made_when_it_is_cancelled_leaves_no_process(
     assert result.failures["b"].found == "it was given up, because connect_all() was cancelled"
 
 
-def test_a_tree_of_relays_keeps_few_processes_at_each(router: plasmid.Router) -> None:  # U1
+def crossings(router: plasmid.Router, relay: plasmid.Context) -> "dict[str, int]":
+    """Return how often the root has sent each module over the link to a child of its, for whomever below it."""
+    count: dict[str, int] = {}
+    for address, names in router.modules._sent.items():
+        for name, size in names.items():
+            if address.startswith(relay.address) and size:
+                count[name] = count.get(name, 0) + 1
+    return count
+
+
+def test_a_tree_of_relays_keeps_few_processes_at_each_and_a_module_crosses_each_link_once(  # U1, U4
+    router: plasmid.Router,
+) -> None:
     names = [f"n{number}" for number in range(9)]
     result = router.connect_all(local(*names), fan_out=3)
     assert result.failures == {}
     assert len(router.children) == 3
     parents = [context.address[:-4] for context in result]
     assert max(parents.count(parent) for parent in parents) == 3
-    calls = [context.call_async(far.add, number) for number, context in enumerate(result)]
-    assert [call.result() for call in calls] == [10 + number for number in range(9)]
+    # One after the other below each relay, so that each question comes when the one before has been answered.
+    assert [context.call(far.add, number) for number, context in enumerate(result)] == [10 + n for n in range(9)]
+    for child in router.children.values():
+        crossed = crossings(router, child.context)
+        assert crossed["tests.real.far"] == 1
+        assert {name: times for name, times in crossed.items() if times > 1} == {}
 
 
 def test_ctrl_c_leaves_nothing_of_what_was_made_or_was_being_made(tmp_path: Path) -> None:

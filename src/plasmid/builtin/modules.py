@@ -149,7 +149,10 @@ class ModuleServer:
                     table.pop(known)
 
     def sent_to(self, address: bytes) -> "Tuple[int, int]":
-        """Return how many modules went to the context at `address` and those below it, and how many bytes that was."""
+        """Return how many modules went to the context at `address` and those below it, and how many bytes that was.
+
+        What a relay on the way had already counts as a module and as no bytes.
+        """
         with self._lock:
             sizes = [size for known, sent in self._sent.items() if known.startswith(address) for size in sent.values()]
             return len(sizes), sum(sizes)
@@ -223,12 +226,14 @@ class ModuleServer:
     def _add(self, entry: Entry, request: "Request") -> None:
         name = entry.wire[0]
         passed = self._passed.setdefault(request.link, set())
+        size = 0
         if request.is_relayed and name in passed and not request.again:
             request.reply["held"].append(name)  # the relay has it, of when it was sent for another
         else:
             request.reply["found"].append([*entry.wire, entry.code_for(request.magic)])
+            size = entry.size_for(request.magic)
         passed.add(name)
-        self._sent.setdefault(request.address, {})[name] = entry.size_for(request.magic)
+        self._sent.setdefault(request.address, {})[name] = size
 
     def _push_related(self, entries: "List[Entry]", request: "Request") -> None:
         """Add to the answer what the modules in it will import, nearest first, as far as it wasn't sent before."""
