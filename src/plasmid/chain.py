@@ -11,7 +11,7 @@ from time import monotonic
 from plasmid.core import values
 from plasmid.core.errors import Cancelled, DeadlineExceeded, Overloaded, PlasmidError, UnsendableValue
 from plasmid.runtime.context import Call, Context, find_any, resolve
-from plasmid.runtime.functions import fail
+from plasmid.runtime.functions import fail, too_late
 from plasmid.runtime.jobs import Job, current_call
 from plasmid.runtime.naming import argument_named, name_of
 
@@ -128,7 +128,7 @@ def step(number: int, module: str, qualname: str, arguments: bytes) -> None:
         fail(job, problem)
         return
     job.reply_encoded(parts)
-    if job.too_late() is not None:
+    if too_late(job) is not None:
         # Its caller was told so meanwhile.
         skip(job, number)
 

@@ -96,15 +96,17 @@ def _close_here(runtime: "Runtime") -> None:
     if pool is not None:
         pool.is_closed = True
         pool._settled.set()
-    runtime.jobs._helpers._closed = True
+    if runtime.jobs.helpers is not None:
+        runtime.jobs.helpers._closed = True
     loop = runtime.loop
-    ios = list(loop._ios.values())
-    loop._ios.clear()
+    ios = list(loop.ios.values())
+    loop.ios.clear()
     loop._by_fd.clear()
     # Nothing is unregistered: the poller is one and the same for both processes.
-    if hasattr(loop._poller, "close"):
-        loop._poller.close()
-    loop._poller = select.poll()
+    if hasattr(loop.poller, "close"):
+        loop.poller.close()
+    loop.poller = select.poll()
+    loop.leader = None  # whoever it was isn't here
     loop.closed = True
     with runtime.lock:
         for io in ios:

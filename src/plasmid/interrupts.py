@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 # Where a thread waits and changes nothing: the class and the name of the function.
-WAITS = {("Parking", "wait"), ("BorrowPoller", "wait"), ("Loop", "poll")}
+WAITS = {("Parking", "wait"), ("Loop", "poll")}
 AGAIN_S = 0.002
 # If what is within core and runtime doesn't finish, something is wrong; then the user is heard all the same.
 DEFERRED_MAX = 2000

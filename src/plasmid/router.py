@@ -25,7 +25,8 @@ from plasmid.core.events import LinkEnded, LinkLeft, LinkOpened
 from plasmid.core.switch import PARENT
 from plasmid.runtime import main as far_main
 from plasmid.runtime.context import Context
-from plasmid.runtime.jobs import Helpers, Jobs
+from plasmid.runtime.helpers import Helpers
+from plasmid.runtime.jobs import Jobs
 from plasmid.runtime.runtime import Runtime
 from plasmid.surroundings import forget, remember
 
@@ -134,8 +135,7 @@ class Router(Ways):
 
             _runtime.jobs.builtin["plasmid.console"] = ConsoleServer().handle
             _runtime.jobs.in_order["plasmid.console"] = Helpers(1)
-            _runtime.loop.start()
-            _runtime.ready.set()
+            _runtime.start()
             atexit.register(self.close)
         self.runtime = _runtime
         if self._is_root:

@@ -19,6 +19,7 @@ from plasmid.core import address as addresses
 from plasmid.core import values
 from plasmid.core.errors import Cancelled, UnsendableValue
 from plasmid.runtime.context import deadline_var, job_var
+from plasmid.runtime.ports import Parking
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 ANSWER_TIMEOUT_S = 10.0
@@ -163,6 +164,10 @@ class FakeJobs:
     def defer(self, fn: "Callable[..., object]", *args: Any) -> None:
         """Run fn(*args) on a thread of its own."""
         threading.Thread(target=fn, args=args, daemon=True).start()
+
+    def park(self, parking: Parking) -> None:
+        """Wait until the thread is needed."""
+        parking.wait(None)
 
 
 class FakeRouter:

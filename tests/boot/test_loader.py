@@ -60,6 +60,12 @@ def greet() -> "None":
 
     raise ValueError(len(TEXT))
 '''
+WATCHDOG = b'''"""A stand-in."""
+import sys
+
+def start(link_fd: int) -> None:
+    print("watching", link_fd, "plasmid.runtime.main" in sys.modules)
+'''
 SOURCES = [
     ("plasmid", True, b'"""Empty."""\n'),
     ("plasmid.core", True, b""),
@@ -67,12 +73,15 @@ SOURCES = [
     ("plasmid.runtime", True, b""),
     ("plasmid.runtime.importer", False, IMPORTER),
     ("plasmid.runtime.main", False, MAIN),
+    ("plasmid.runtime.watchdog", False, WATCHDOG),
 ]
 
 
 # U2
 @pytest.mark.parametrize("version", SUPPORTED)
-def test_the_loader_installs_the_importer_and_runs_main_with_line_numbers_kept(version: str) -> None:
+def test_the_loader_installs_the_importer_starts_the_watchdog_and_runs_main_with_line_numbers_kept(
+    version: str,
+) -> None:
     bundle = pack_bundle(SOURCES)
     result = subprocess.run(
         [interpreter(version), "-S", "-c", first_stage("00"), "plasmid:test"],
@@ -82,8 +91,9 @@ def test_the_loader_installs_the_importer_and_runs_main_with_line_numbers_kept(v
     )
     names = "'plasmid', 'plasmid.core', 'plasmid.core.greeting', 'plasmid.runtime', 'plasmid.runtime.importer'"
     assert result.stdout.decode().splitlines()[1:] == [
+        "watching 0 False",
         "[]",
-        f"[{names}, 'plasmid.runtime.main']",
+        f"[{names}, 'plasmid.runtime.main', 'plasmid.runtime.watchdog']",
         f"<plasmid>/runtime/importer.py plasmid.runtime config {len(bundle)}",
     ]
     errors = result.stderr.decode().splitlines()

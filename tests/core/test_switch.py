@@ -326,10 +326,12 @@ def test_who_floods_another_link_and_goes_on_is_cut_and_not_the_other() -> None:
 def test_word_that_two_have_lost_each_other_is_passed_on_behind_what_they_sent_whatever_the_room() -> None:
     made = switch_at("/", 1, 2)
     forward(made, 1, Kind.REPLY, "/1", "/2")
+    forward(made, 1, Kind.PUT, "/1", "/2")
     made.links[2].outbox.shares[1] += OUTBOX_SIZE_MAX
     made.forward(made.links[1], read_frame(frame(Kind.LOST, PAIR, 0, "/1", "/2", b"why")))
     assert [one[:2] + one[3:] for one in waiting(made.links[2])] == [
         ("REPLY", 0, "/1", "/2", b""),
+        ("PUT", 0, "/1", "/2", b""),
         ("LOST", PAIR, "/1", "/2", b"why"),
     ]
 

@@ -178,7 +178,7 @@ def write_to_link(data: bytes) -> None:
     assert runtime is not None
     with runtime.lock:
         # Whatever waited has been written: the lock is only let go with nothing left over, on an idle link.
-        os.write(runtime.loop._ios[0].write_fd, data)
+        os.write(runtime.loop.ios[0].write_fd, data)
 
 
 def answer_with_garbage() -> None:

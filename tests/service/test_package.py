@@ -97,6 +97,7 @@ class Router:
     class jobs:
         pool = None
         defer = staticmethod(lambda fn, *args: threading.Thread(target=fn, args=args).start())
+        park = staticmethod(lambda parking: parking.wait(None))
 
     def myself(self):
         return Job.caller

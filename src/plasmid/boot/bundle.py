@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 # Runs on the far side in the first stage's globals: c (configuration), b (bundle), s (b decompressed), n (read a u32).
 # It makes {name: (is_package, path, source)}, starts the importer by hand (nothing can be imported before it is
-# there), and leaves to main. c and b leave the globals on the way: `__main__` must not keep the configuration alive.
+# there), forks the watchdog while there is little in memory, and leaves to main. c and b leave the globals on the way:
+# `__main__` must not keep the configuration alive.
 PACKAGES = ("plasmid", "plasmid.core", "plasmid.runtime")
 
 # What is sent at boot. The rest of core and runtime is asked for when it is first needed, like any other module; so
@@ -51,8 +52,10 @@ exec(compile(sources[name][2], path, "exec"), importer.__dict__)
 importer.install(sources)
 import plasmid.runtime
 plasmid.runtime.importer = importer
-from plasmid.runtime.main import main
 del s, text, line, index, sources, importer
+from plasmid.runtime import watchdog
+watchdog.start(0)
+from plasmid.runtime.main import main
 main(globals().pop("c"), globals().pop("b"))
 """
 

@@ -13,6 +13,7 @@ import signal
 
 from plasmid.core.errors import PlasmidError, Refused
 from plasmid.runtime import main as far_main
+from plasmid.runtime import watchdog
 from plasmid.runtime.context import resolve
 
 TYPE_CHECKING = False
@@ -34,7 +35,7 @@ def go_on(runtime: "Runtime", job: "Job") -> None:
     for one in held:
         if one is not None and one.what == "f":
             _bring_module(str(one.name), str(one.method))
-    pid, far_main.watchdog_pid = far_main.watchdog_pid, 0
+    pid, watchdog.pid = watchdog.pid, 0
     if pid:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

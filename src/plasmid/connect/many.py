@@ -17,7 +17,7 @@ from plasmid.connect.connector import Connector
 from plasmid.connect.starting import LOOK_S
 from plasmid.connect.supply import supply_in
 from plasmid.core.errors import CallError, ConnectError, ContextLost, NotSent, PlasmidError
-from plasmid.runtime.jobs import Helpers
+from plasmid.runtime.helpers import Helpers
 from plasmid.runtime.ports import Latch, TimedOut
 
 TYPE_CHECKING = False

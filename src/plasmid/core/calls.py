@@ -317,8 +317,9 @@ class Calls:
                 switch.check_share(link, frame)
                 switch.grant(link, link.inbox.open(frame, Lane.CALL, size_max, by_parent))
             else:
-                link.inbox.hold(len(frame.body), by_parent)
-                self._serve(link, frame, frame.body, now)
+                body = frame.body
+                link.inbox.hold(len(body), by_parent)
+                self._serve(link, frame, body, now)
         except CallError as error:
             switch.refuse(link, frame, error)
 

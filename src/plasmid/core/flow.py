@@ -21,7 +21,7 @@ from plasmid.core.frames import CHUNK_SIZE, LANE_MASK, MORE, Frame, Kind, Lane, 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
-    from typing import Deque, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+    from typing import Callable, Deque, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
     Buffer = Union[bytes, bytearray, memoryview]
     FlowKey = Tuple[bytes, bytes, int, int]
@@ -120,28 +120,40 @@ class Outbox:
     shares: bytes of whole frames held, by origin: OWN, REACTIONS or the link they came by. relayed: frames that came by
     other links, by the body that they are part of; see relay.py. flows_size: bytes of the
     long answers that haven't been handed out whole; other long bodies are their callers' affair. finished: the long
-    bodies that have.
+    bodies that have. lone: the one frame that waits, where nothing else does, as most find it: not on the books, and in
+    no line. lone_again: if it was passed on, what queues it with the others, and with which arguments.
     """
 
     def __init__(self) -> None:
         self.shares = {}  # type: Dict[int, int]
         self.flows_size = 0
         self.finished = []  # type: List[Outgoing]
+        self.lone = b""
+        self.lone_again = None  # type: Optional[Tuple[Callable[..., object], Frame, int]]
         self._urgent = deque()  # type: Deque[bytes]
         self._turns = deque()  # type: Deque[int]
         self._rings = {}  # type: Dict[int, Deque[Union[bytes, Outgoing, FlowKey]]]
         self.relayed = {}  # type: Dict[FlowKey, Deque[bytes]]
 
     def __bool__(self) -> bool:
-        return bool(self._turns or self._urgent)
+        return bool(self.lone or self._turns or self._urgent)
+
+    def is_idle(self) -> bool:
+        """Whether nothing waits, and nothing is on the books."""
+        return not (self.lone or self.shares or self._turns)
 
     def push(self, frame: bytes, origin: int = OWN) -> None:
         """Queue one whole frame made here."""
+        if origin == OWN and self.is_idle():
+            self.lone = frame
+            return
         self.count(frame, origin)
         self.enter(frame, origin)
 
     def push_urgent(self, frame: bytes) -> None:
         """Queue a small frame ahead of all others."""
+        if self.lone:
+            self.line_up()
         self.count(frame, REACTIONS)
         self._urgent.append(frame)
 
@@ -153,6 +165,10 @@ class Outbox:
 
     def next_buffers(self, size_max: int) -> "List[Buffer]":
         """Return buffers to write in this order, about `size_max` bytes of them, [] when nothing may be sent."""
+        if self.lone:
+            lone, self.lone = self.lone, b""
+            self.lone_again = None
+            return [lone]
         buffers = []  # type: List[Buffer]
         size = 0
         while size < size_max and len(buffers) < 64 and (self._turns or self._urgent):
@@ -194,11 +210,24 @@ class Outbox:
 
     def enter(self, entry: "Union[bytes, Outgoing, FlowKey]", origin: int) -> None:
         """Put a frame, a body of our own or the key of a relayed one in line for its turn."""
+        if self.lone:
+            self.line_up()  # first, as it came
         ring = self._rings.get(origin)
         if ring is None:
             ring = self._rings[origin] = deque()
             self._turns.append(origin)
         ring.append(entry)
+
+    def line_up(self) -> None:
+        """Queue the frame that waits alone as any other: it isn't alone any more."""
+        lone, self.lone = self.lone, b""
+        passed_on, self.lone_again = self.lone_again, None
+        if passed_on is None:
+            self.count(lone, OWN)
+            self.enter(lone, OWN)
+        else:
+            again, frame, origin = passed_on
+            again(self, frame, origin)
 
     def count(self, raw: bytes, origin: int) -> None:
         """Enter a frame in the books."""

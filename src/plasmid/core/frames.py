@@ -73,7 +73,9 @@ LANE_MASK = 0x03
 MORE = 0x04
 NO_REPLY = 0x08
 PAIR = 0x01  # of a LOST, where others have a lane
-FLAGS_MASK = LANE_MASK | MORE | NO_REPLY
+FLAGS_MASK = LANE_MASK | MORE | NO_REPLY  # all bits up to the highest of them
+
+_SIZES = frozenset(range(0, address.ADDRESS_SIZE_MAX + 1, address.STEP_SIZE))
 
 
 def encode(kind: int, flags: int, id: int, source: bytes, target: bytes, body: bytes = b"") -> bytes:
@@ -151,40 +153,37 @@ class FrameDecoder:
         removed from the buffer.
         """
         start = self._position
-        have = len(self._buffer) - start
+        buffer = self._buffer
+        have = len(buffer) - start
         if have < HEADER_SIZE:
             return None
-        body_size, kind, flags, source_size, target_size, id = HEADER.unpack_from(self._buffer, start)
+        body_size, kind, flags, source_size, target_size, id = HEADER.unpack_from(buffer, start)
 
         # Judge the header alone. Waiting for the body first would let a peer fill our memory with a frame that
         # we're going to refuse.
         if kind not in KINDS:
             raise FrameError("kind %d is unknown" % kind)
-        if flags & ~FLAGS_MASK:
+        if flags > FLAGS_MASK:
             raise FrameError("flags 0x%02x are unknown" % flags)
         if body_size > self.body_size_max:
             raise FrameError("a body of %d bytes was announced; the limit is %d" % (body_size, self.body_size_max))
-        if (
-            (source_size | target_size) % address.STEP_SIZE
-            or source_size > address.ADDRESS_SIZE_MAX
-            or target_size > address.ADDRESS_SIZE_MAX
-        ):
+        if source_size not in _SIZES or target_size not in _SIZES:
             raise FrameError(
                 "addresses of %d and %d bytes; the limit is %d, in steps of %d"
                 % (source_size, target_size, address.ADDRESS_SIZE_MAX, address.STEP_SIZE)
             )
-        body_start = HEADER_SIZE + source_size + target_size
-        if have < body_start:
-            return None
         target_start = start + HEADER_SIZE + source_size
-        source = self._buffer[start + HEADER_SIZE : target_start]
+        body_start = target_start + target_size
+        if have < body_start - start:
+            return None
+        source = buffer[start + HEADER_SIZE : target_start]
         if not source.startswith(self.peer):
             raise FrameError(
                 "the peer at %s sent a frame in the name of %s; it may speak only for itself and those below it"
                 % (address.text(self.peer), address.text(source))
             )
-        if have < body_start + body_size:
+        end = body_start + body_size
+        if end > len(buffer):
             return None
-        self._position = end = start + body_start + body_size
-        raw = self._buffer[start:end]
-        return Frame(kind, flags, id, source, self._buffer[target_start : start + body_start], raw, body_start)
+        self._position = end
+        return Frame(kind, flags, id, source, buffer[target_start:body_start], buffer[start:end], body_start - start)

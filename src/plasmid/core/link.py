@@ -67,6 +67,7 @@ class Link:
     id: 0 for the link to the parent, else the child's number. own: this context's address. peer: what every source
     that comes in must lie within. hello: what the peer said of itself, once it has. replies: the long answers to our
     calls, on books of their own: they must not wait for calls that are served here, for those may wait for them.
+    heard_at: when a whole frame came last.
     """
 
     def __init__(self, id: int, own: bytes, peer: bytes, now: float) -> None:
@@ -84,7 +85,7 @@ class Link:
         self.farewell = ""
         self._left = False  # the peer has said goodbye
         self._leave_by = 0.0
-        self._heard_at = now
+        self.heard_at = now
         self._wrote_at = now
         self._write_blocked = False
 
@@ -104,10 +105,8 @@ class Link:
 
         Raises FrameError where it isn't allowed in this state.
         """
-        self._heard_at = now
+        self.heard_at = now
         kind = frame.kind
-        if kind >= ROUTED_MIN and self.state is LinkState.OPEN:
-            return
         word = _ROUTED if kind >= ROUTED_MIN else _WORDS[kind]
         state = TRANSITIONS.get((self.state, word))
         if state is None:
@@ -139,7 +138,7 @@ class Link:
 
     def expire(self, now: float) -> None:
         """Ask for a sign of life where none has come for a while; FrameError when the wait is over."""
-        silent = now - self._heard_at
+        silent = now - self.heard_at
         if silent >= SILENCE_MAX_S:
             raise FrameError("no whole frame came for %.0f s" % silent)
         if self._write_blocked and now - self._wrote_at >= SILENCE_MAX_S:

@@ -154,8 +154,15 @@ class Node:
         if kind < ROUTED_MIN:
             self.switch.take_link_frame(link, frame, now)
             return
-        link.take(frame, now)
-        if kind == Kind.LOST and not frame.flags & PAIR:
+        if link.state is LinkState.OPEN:
+            link.heard_at = now
+        else:
+            link.take(frame, now)
+        if kind == Kind.REPLY and frame.target == self.address:
+            self.calls.take_answer(link, frame)
+        elif kind == Kind.CALL and frame.target == self.address:
+            self.calls.take_call(link, frame, now)
+        elif kind == Kind.LOST and not frame.flags & PAIR:
             # Those above us can't be told of here: the link to them tells by itself.
             if not self.address.startswith(frame.source):
                 self._context_lost(link, frame.source, frame.reason)
@@ -164,9 +171,7 @@ class Node:
         elif kind == Kind.LOST:
             found = "%s was lost: %s" % (addresses.text(frame.source), frame.reason)
             self._lost(lambda where: where == frame.source, found, False)
-        elif kind == Kind.CALL:
-            self.calls.take_call(link, frame, now)
-        elif kind == Kind.REPLY or (kind == Kind.ERROR and frame.lane != Lane.STREAM):
+        elif kind == Kind.ERROR and frame.lane != Lane.STREAM:
             self.calls.take_answer(link, frame)
         elif kind == Kind.CANCEL:
             self.calls.take_cancel(link, frame)

@@ -72,10 +72,22 @@ def _push_lost(switch: "Switch", way: Link, link: Link, gone: bytes, target: byt
 
 def queue(outbox: Outbox, frame: Frame, origin: int) -> bool:
     """Queue a frame that came by link `origin`. False, and nothing is queued, where its share is used up."""
+    if outbox.is_idle():
+        outbox.lone = frame.raw
+        outbox.lone_again = queue_behind, frame, origin
+        return True
+    if outbox.lone:
+        outbox.line_up()
     # Requests stop at half, so that a full queue of them can't make answers vanish.
     size_max = OUTBOX_SIZE_MAX // 2 if frame.kind == Kind.CALL else OUTBOX_SIZE_MAX
     if outbox.shares.get(origin, 0) + len(frame.raw) > size_max:
         return False
+    queue_behind(outbox, frame, origin)
+    return True
+
+
+def queue_behind(outbox: Outbox, frame: Frame, origin: int) -> None:
+    """Queue such a frame behind all of its body."""
     key = frame.source, frame.target, frame.id, frame.lane
     frames = outbox.relayed.get(key)
     if frames is None:
@@ -85,7 +97,6 @@ def queue(outbox: Outbox, frame: Frame, origin: int) -> bool:
         outbox.enter(key, origin)
     frames.append(frame.raw)
     outbox.count(frame.raw, origin)
-    return True
 
 
 def queue_last(outbox: Outbox, gone: bytes, frame: bytes, origin: int, target: "Optional[bytes]" = None) -> None:
@@ -93,6 +104,8 @@ def queue_last(outbox: Outbox, gone: bytes, frame: bytes, origin: int, target: "
 
     target: only what goes from `gone` itself to there. That stays behind the frame as well.
     """
+    if outbox.lone:
+        outbox.line_up()
     all_of_it = deque()  # type: Deque[bytes]
     for key, frames in outbox.relayed.items():
         if key[0].startswith(gone) if target is None else key[:2] == (gone, target):

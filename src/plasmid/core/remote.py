@@ -8,13 +8,13 @@ A CallError is described without `extensions`, so that the loop's thread can do 
 """
 
 from plasmid.core import values
-from plasmid.core.errors import CALL_ERRORS, CallError, ProtocolError, RemoteError, UnsendableValue
+from plasmid.core.errors import CALL_ERRORS, CallError, ProtocolError, RemoteError, UnsendableValue, ValueDecodeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List
 
-    from plasmid.core.values import Classes
+    from plasmid.core.values import Bytes, Classes, Handles
 
 ERROR_SIZE_MAX = 65536  # of the whole body
 TEXT_SIZE_MAX = 8192
@@ -51,6 +51,17 @@ def describe_error(error: BaseException, traceback_text: str = "") -> "List[Any]
     name = _fit("%s:%s" % (kind.__module__, kind.__qualname__), NAME_SIZE_MAX)
     tail = traceback_text.encode("utf-8", "backslashreplace")[-TRACEBACK_SIZE_MAX:].decode("utf-8", "ignore")
     return ["Remote", text_of(error), None, name, arguments_of(error, travels), tail]
+
+
+def read_error(body: "Bytes", what: str, where: str, classes: "Classes", handles: "Handles") -> BaseException:
+    """Return the exception to raise for the body of an ERROR. It is as hostile as rebuild_error()'s payload."""
+    payload = None  # what isn't one, or is too large for one, is a ProtocolError
+    try:
+        if len(body) <= ERROR_SIZE_MAX:
+            payload = values.decode(body, classes, handles)
+    except ValueDecodeError as error:
+        return ValueDecodeError("what %s on %s answered can't be taken: %s" % (what, where, error))
+    return rebuild_error(payload, what, where, classes)
 
 
 def rebuild_error(payload: "Any", what: str, where: str, classes: "Classes" = None) -> BaseException:

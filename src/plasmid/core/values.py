@@ -100,13 +100,14 @@ def decode(
     classes("module:qualname") gives a class that was declared here, or None; handles(code, data) makes a Context or
     a Sender. Raises ValueDecodeError on anything but exactly one value within the limits.
     """
-    size = _U32.unpack_from(body)[0] if len(body) >= 4 else 0
-    if not 0 < size <= min(len(body) - 4, limits.pack_size_max):
+    body_size = len(body)
+    size = _U32.unpack_from(body)[0] if body_size >= 4 else 0
+    if not 0 < size <= body_size - 4 or size > limits.pack_size_max:
         raise ValueDecodeError(
-            "a payload of %d bytes with a pack of %d; the limit is %d" % (len(body), size, limits.pack_size_max)
+            "a payload of %d bytes with a pack of %d; the limit is %d" % (body_size, size, limits.pack_size_max)
         )
     data = bytes(body[4 : 4 + size])
-    if len(body) == 4 + size:
+    if body_size == 4 + size:
         return _read(data, b"", classes, handles, limits)
     with memoryview(body)[4 + size :] as blobs:  # an error's traceback would keep it, and a bytearray locked by it
         return _read(data, blobs, classes, handles, limits)
@@ -326,10 +327,18 @@ class Reader:
             raise self.too_much(size)
         depth -= 1
         items = {}
+        buf = self.buf
         for _ in range(size):
-            key = self.read(0)
-            if type(key) is not str and not _is_key(key):
-                raise ValueDecodeError("a key of type %s" % type(key).__name__)
+            pos = self.pos
+            code = buf[pos]
+            if 0xA0 <= code < 0xC0:
+                # As read() would: nearly all keys are short texts.
+                self.pos = end = pos + code - 0x9F
+                key = buf[pos + 1 : end].decode()  # type: Any
+            else:
+                key = self.read(0)
+                if type(key) is not str and not _is_key(key):
+                    raise ValueDecodeError("a key of type %s" % type(key).__name__)
             items[key] = self.read(depth)
         if len(items) != size:
             raise ValueDecodeError("a map with a key twice")

@@ -66,6 +66,19 @@ job_var = ContextVar("plasmid_job", default=None)  # type: ContextVar[Optional[J
 declared = {}  # type: Dict[str, type]
 
 
+# The name and the packed head of calls that were made before, by what they consist of.
+_heads = {}  # type: Dict[Tuple[str, Union[str, int], Optional[str]], Tuple[str, bytes]]
+HEADS_MAX = 1024
+
+
+def _head_of(what: str, name: "Union[str, int]", method: "Optional[str]") -> "Tuple[str, bytes]":
+    found = "%s.%s" % (name, method) if method else str(name), values.pack([what, name, method])
+    # What equals another name must not be taken for it: True, or 1.0, for 1.
+    if type(name) in (str, int) and len(_heads) < HEADS_MAX:
+        _heads[what, name, method] = found
+    return found
+
+
 def deadline_after(seconds: "Optional[float]") -> "Optional[float]":
     """Return the deadline `seconds` from now, or the one in force if that is nearer; None for none."""
     around = deadline_var.get()
@@ -110,11 +123,6 @@ class Call(Port):
 
     def __repr__(self) -> str:
         return "<Call of %s on %s, %s>" % (self.what, self.context, "ended" if self.ended else "in flight")
-
-    @property
-    def link_id(self) -> int:
-        """The link by which the answer will come."""
-        return self._out.link if self._out is not None else -1
 
     def done(self) -> bool:
         """Whether the call has ended, in whatever way."""
@@ -202,8 +210,8 @@ class Call(Port):
         return self.result()
 
     def park(self, parking: Parking, until: "Optional[float]") -> None:
-        """Wait, and read the link by which the answer will come."""
-        self.context.runtime.loop.park(parking, self.link_id, until, True)
+        """Wait, and lead meanwhile."""
+        self.context.runtime.loop.park(parking, until)
 
     def end(self, event: "CallEnded") -> None:
         """Take note of how the call ended. A handler of the loop."""
@@ -219,8 +227,16 @@ class Call(Port):
 
     def _decode(self, event: "CallEnded") -> "Tuple[Any, Optional[BaseException]]":
         """Turn what came into a result or an error, on the thread that wants it."""
-        where = str(self.context)
         runtime = self.context.runtime
+        classes = self._classes or runtime.find_class
+        if event.error is None and not event.is_error:
+            assert event.body is not None
+            try:
+                return values.decode(event.body, classes, runtime.handle), None
+            except ValueDecodeError as found:
+                text = "what %s on %s answered can't be taken: %s" % (self.what, self.context, found)
+                return None, ValueDecodeError(text)
+        where = str(self.context)
         if event.error is not None:
             error = _placed(event.error, self.what, where)
             if isinstance(error, ContextLost) and runtime.explain_loss is not None:
@@ -228,18 +244,9 @@ class Call(Port):
                 error.found += " (%s)" % end if end else ""
             return None, error
         assert event.body is not None
-        try:
-            if not event.is_error:
-                return values.decode(event.body, self._classes or runtime.find_class, runtime.handle), None
-            from plasmid.core import remote
+        from plasmid.core import remote
 
-            payload = None  # what isn't one, or is too large for one, is a ProtocolError
-            if len(event.body) <= remote.ERROR_SIZE_MAX:
-                payload = values.decode(event.body, runtime.find_class, runtime.handle)
-            return None, remote.rebuild_error(payload, self.what, where, self._classes or runtime.find_class)
-        except ValueDecodeError as error:
-            text = "what %s on %s answered can't be taken: %s" % (self.what, where, error)
-            return None, ValueDecodeError(text)
+        return None, remote.read_error(event.body, self.what, where, classes, runtime.handle)
 
 
 def _placed(error: CallError, what: str, where: str) -> CallError:
@@ -350,9 +357,8 @@ class Context:
         Raises UnsendableValue if the payload can't travel, NotSent or Overloaded if it can't be sent now.
         """
         runtime = self.runtime
-        written = "%s.%s" % (name, method) if method else str(name)
+        written, head = _heads.get((what, name, method)) or _head_of(what, name, method)
         parts = values.encode(payload, written)
-        head = values.pack([what, name, method])
         if deadline is None:
             deadline = deadline_after(runtime.default_timeout_s)
         call = None if no_reply else Call(self, written, classes)

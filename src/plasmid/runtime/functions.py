@@ -1,35 +1,26 @@
 """Runs the function calls of parents, one after the other: on a far side on its main thread."""
 
-from plasmid.core.switch import PARENT
+from time import monotonic
+
+from plasmid.core.errors import Cancelled, DeadlineExceeded
 from plasmid.runtime.context import resolve
-from plasmid.runtime.ports import TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Optional
+    from typing import Optional
 
+    from plasmid.core.errors import PlasmidError
     from plasmid.runtime.jobs import Job
     from plasmid.runtime.runtime import Runtime
 
-PAUSE_S = 0.05
 
-
-def serve(runtime: "Runtime", when_idle: "Optional[Callable[[], object]]" = None) -> None:
-    """Run the function calls that come, until a None among them.
-
-    when_idle: called once, at the first pause; what it does must not be in the way of the first answer.
-    """
+def serve(runtime: "Runtime") -> None:
+    """Run the function calls that come, until a None among them."""
     queue = runtime.jobs.functions
-    # While it has none to run, this thread reads the parent's link itself.
-    queue.parker = lambda parking, until: runtime.loop.park(parking, PARENT, until, False)
+    # While it has none to run, this thread leads.
+    queue.parker = runtime.loop.park
     while True:
-        try:
-            job = queue.get(PAUSE_S if when_idle is not None else None)
-        except TimedOut:
-            assert when_idle is not None
-            when_idle()
-            when_idle = None
-            continue
+        job = queue.get()
         if job is None:
             return
         run(runtime, job)
@@ -39,7 +30,7 @@ def serve(runtime: "Runtime", when_idle: "Optional[Callable[[], object]]" = None
 
 def run(runtime: "Runtime", job: "Job") -> None:
     """Run one function call, and answer it."""
-    late = job.too_late()
+    late = too_late(job)
     if late is not None:
         job.fail(late)
         if job.name == "plasmid.chain":
@@ -65,3 +56,12 @@ def fail(job: "Job", error: BaseException) -> None:
 
         logging.getLogger("plasmid").error("%s failed, and nobody waits for its answer", job, exc_info=error)
     job.fail(error)
+
+
+def too_late(job: "Job") -> "Optional[PlasmidError]":
+    """Return why the function mustn't be started any more, None if it may."""
+    if job.cancelled:
+        return Cancelled("", "", "it was cancelled before it started", False)
+    if job.deadline is not None and monotonic() >= job.deadline:
+        return DeadlineExceeded("", "", "its deadline passed before it started", False)
+    return None

@@ -7,13 +7,11 @@
 Everybody else is refused here, before anything of the call's arguments is read.
 """
 
-import sys
 import threading
 from _weakref import ref
-from time import monotonic
 
 from plasmid.core import values
-from plasmid.core.errors import Cancelled, DeadlineExceeded, PlasmidError, ProtocolError, Refused, UnsendableValue
+from plasmid.core.errors import Cancelled, ProtocolError, Refused, UnsendableValue
 from plasmid.runtime.context import Context, deadline_var, declared, find_any, job_var
 from plasmid.runtime.ports import Latch
 
@@ -22,12 +20,14 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
     from plasmid.core import events
+    from plasmid.runtime.helpers import Helpers
+    from plasmid.runtime.ports import Parking
     from plasmid.runtime.runtime import Runtime
 
     Classes = Callable[[str], Optional[type]]
     Buffer = Union[bytes, bytearray, memoryview]
 
-HELPERS_MAX = 8
+HEADS_MAX = 256
 # [what, name, method] of a call, by type.
 _HEADS = [str, str, str], [str, str, type(None)], [str, int, str], [str, int, type(None)]
 
@@ -83,9 +83,9 @@ class Job:
 
         A parent's values may name any class that can be imported here: it may run any code here anyway.
         """
-        trusted = find_any if self.from_parent else declared.get
 
         def find(name: str) -> "Optional[type]":
+            trusted = find_any if self.from_parent else declared.get
             return (classes(name) if classes is not None else None) or trusted(name)
 
         return values.decode(self.payload, find, self.runtime.handle)
@@ -139,20 +139,12 @@ class Job:
         deadline_var.reset(deadline)
         job_var.reset(job)
 
-    def too_late(self) -> "Optional[PlasmidError]":
-        """Return why the method mustn't be started any more, None if it may."""
-        if self.cancelled:
-            return Cancelled("", "", "it was cancelled before it started", False)
-        if self.deadline is not None and monotonic() >= self.deadline:
-            return DeadlineExceeded("", "", "its deadline passed before it started", False)
-        return None
-
     def __del__(self) -> None:
         if not self.done and not self.runtime.loop.closed:
             # Not here: a collector may run this anywhere, the router lock held.
             self.done = True
-            self.runtime.jobs.dropped.append((self.source, self.id, str(self)))
-            self.runtime.loop.wake()
+            jobs, dropped = self.runtime.jobs, (self.source, self.id, str(self))
+            self.runtime.loop.run_soon(lambda: jobs.answer_dropped(*dropped))
 
 
 class Jobs:
@@ -160,8 +152,7 @@ class Jobs:
 
     builtin: handlers of Plasmid's own services by name; each answers the job it is given. in_order: the one thread for
     those whose calls mustn't overtake each other; the others share a few. pool: the Pool, or None.
-    functions: the function calls that wait, None to end; see functions.py. dropped: the jobs that nobody answered, for
-    the loop to answer.
+    functions: the function calls that wait, None to end; see functions.py.
     """
 
     def __init__(self, runtime: "Runtime") -> None:
@@ -169,24 +160,33 @@ class Jobs:
             "plasmid.children": lambda job: runtime.hook("children")(runtime, job),
         }  # type: Dict[Union[str, int], Callable[[Job], None]]
         self.pool = None  # type: Any
-        self.dropped = []  # type: List[Tuple[bytes, int, str]]
         self._runtime = runtime
         self._running = {}  # type: Dict[Tuple[bytes, int], Any]
-        self._awaiting_pool = None  # type: Optional[List[Job]]
-        self._helpers = Helpers(HELPERS_MAX)
+        self._heads = {}  # type: Dict[bytes, List[Any]]  # those that came lately: to read one costs as much as a call
+        self.awaiting_pool = None  # type: Optional[List[Job]]
+        self.helpers = None  # type: Optional[Helpers]
+        self.early = []  # type: List[Tuple[Callable[..., object], Any]]  # for the helpers, once they are there
         self.in_order = {}  # type: Dict[Union[str, int], Helpers]
         self.functions = Latch()
         self._function_thread = None  # type: Optional[threading.Thread]
 
     def defer(self, fn: "Callable[..., object]", *args: "Any") -> None:
         """Have fn(*args) called on a helper thread."""
-        self._helpers.run(fn, args)
+        if self.helpers is None:
+            self.early.append((fn, args))
+        else:
+            self.helpers.run(fn, args)
+
+    def park(self, parking: "Parking") -> None:
+        """Have a thread that serves calls wait for parking.release(); it takes in what comes meanwhile."""
+        self._runtime.loop.park(parking)
 
     def close(self) -> None:
         """End the threads; what they run is waited for no longer than a second each."""
         self.functions.put(None)
-        for helpers in list(self.in_order.values()) + [self._helpers]:
-            helpers.close()
+        for helpers in list(self.in_order.values()) + [self.helpers]:
+            if helpers is not None:
+                helpers.close()
 
     # -- under the router lock
 
@@ -194,9 +194,7 @@ class Jobs:
         """Give a call to whom it concerns. A handler of the loop."""
         job = None
         try:
-            head = values.unpack(event.head)
-            if not _is_head(head):
-                raise ValueError("its head says %.80r" % (head,))
+            head = self._heads.get(event.head) or self._read_head(event.head)
             job = Job(self._runtime, event, head)
             self._running[event.source, event.id] = ref(job)
             self._dispatch(job)
@@ -206,14 +204,29 @@ class Jobs:
                 job.done = True
                 self.answered(job)
 
+    def _read_head(self, packed: bytes) -> "List[Any]":
+        """Return a head that isn't known yet. ValueError if it is none."""
+        head = values.unpack(packed)
+        if not _is_head(head):
+            raise ValueError("its head says %.80r" % (head,))
+        if len(self._heads) >= HEADS_MAX:
+            self._heads.clear()
+        self._heads[packed] = head
+        return head  # type: ignore[no-any-return]
+
     def _dispatch(self, job: Job) -> None:
         handler = self.builtin.get(job.name) if job.what == "s" else None
         if handler is not None:
-            self.in_order.get(job.name, self._helpers).run(_run_builtin, (handler, job))
+            helpers = self.in_order.get(job.name)
+            if helpers is not None:
+                helpers.run(_run_builtin, (handler, job))
+            else:
+                self.defer(_run_builtin, handler, job)
         elif job.what == "f":
             if not job.from_parent:
                 raise Refused("", "", "only a parent may call functions here; expose a service method instead")
             self.functions.put(job)
+            self._runtime.loop.passed_on = True
             if not self._runtime.node.address and self._function_thread is None:
                 # The root's main thread is the user's own.
                 serve = self._runtime.hook("functions")
@@ -222,16 +235,17 @@ class Jobs:
                 thread.start()
         elif self.pool is not None:
             self.pool.submit(job)
-        elif self._awaiting_pool is not None:
-            self._awaiting_pool.append(job)
+            self._runtime.loop.passed_on = True
+        elif self.awaiting_pool is not None:
+            self.awaiting_pool.append(job)
         elif not self._runtime.node.address:
             found = "no service pool runs in this context; make one with plasmid.service.Pool(router, services=[...])"
             raise Refused("", "", found)
         elif not job.from_parent:
             raise Refused("", "", "no service has been activated here by a parent yet")
         else:
-            self._awaiting_pool = [job]
-            self._helpers.run(self._make_pool, ())
+            self.awaiting_pool = [job]
+            self.defer(_make_pool, self._runtime)
 
     def cancelled(self, event: "events.CallCancelled") -> None:
         """Take note that nobody waits for a call. A handler of the loop."""
@@ -245,81 +259,17 @@ class Jobs:
         """Take a job off the books."""
         self._running.pop((job.source, job.id), None)
 
-    def answer_dropped(self) -> None:
-        """Answer the jobs that nobody holds any more."""
-        while self.dropped:
-            source, id, name = self.dropped.pop()
-            self._running.pop((source, id), None)
-            error = Cancelled("", "", "%s dropped the request without an answer" % name)
-            self._runtime.node.calls.answer(source, id, _protocol_error(error), True)
-
-    # -- threads
-
-    def _make_pool(self) -> None:
-        """Make the pool of a child, and give it what came meanwhile."""
-        error = None  # type: Optional[BaseException]
-        self._runtime.ready.wait()
-        try:
-            self._runtime.hook("pool")(self._runtime)
-        except BaseException as problem:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            error = problem
-        with self._runtime.lock:
-            waiting, self._awaiting_pool = self._awaiting_pool or [], None
-            if error is None:
-                for job in waiting:
-                    self.pool.submit(job)
-        if error is not None:
-            for job in waiting:
-                job.fail(error)
+    def answer_dropped(self, source: bytes, id: int, name: str) -> None:
+        """Answer a job that nobody holds any more. An errand of the loop."""
+        self._running.pop((source, id), None)
+        error = Cancelled("", "", "%s dropped the request without an answer" % name)
+        self._runtime.node.calls.answer(source, id, _protocol_error(error), True)
 
 
-class Helpers:
-    """A few threads for what is neither the loop's nor the pool's. Started when needed, up to `size_max`."""
+def _make_pool(runtime: "Runtime") -> None:
+    from plasmid.runtime.helpers import make_pool
 
-    def __init__(self, size_max: int) -> None:
-        self._size_max = size_max
-        self._latch = Latch()
-        self._lock = threading.Lock()
-        self._threads = []  # type: List[threading.Thread]
-        self._busy = 0
-        self._closed = False
-
-    def run(self, fn: "Callable[..., object]", args: "Tuple[Any, ...]") -> None:
-        """Have fn(*args) called. Never blocks."""
-        with self._lock:
-            if self._closed:
-                return
-            self._busy += 1
-            if self._busy > len(self._threads) and len(self._threads) < self._size_max:
-                name = "plasmid-helper-%d" % (len(self._threads) + 1)
-                thread = threading.Thread(target=self._serve, name=name, daemon=True)
-                self._threads.append(thread)
-                thread.start()
-        self._latch.put((fn, args))
-
-    def _serve(self) -> None:
-        while True:
-            work = self._latch.get()
-            if work is None:
-                return
-            fn, args = work
-            try:
-                fn(*args)
-            except BaseException as error:  # noqa: BLE001 - a callback's error is shown, and the thread lives
-                sys.excepthook(type(error), error, error.__traceback__)
-            del work, fn, args
-            with self._lock:
-                self._busy -= 1
-
-    def close(self) -> None:
-        """End the threads once they are idle; waits for each up to a second."""
-        with self._lock:
-            self._closed = True
-        for _ in self._threads:
-            self._latch.put(None)
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(1.0)
+    make_pool(runtime)
 
 
 def _nothing() -> None:

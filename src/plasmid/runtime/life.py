@@ -47,9 +47,12 @@ def live(runtime: "Runtime", importer: "Importer") -> None:
     missing = Missing(importer)
     console = Console(records_to_root(runtime), runtime.loop.watch)
     missing.after_import("logging", console.attach)
-    runtime.loop.start()
-    runtime.ready.set()
-    functions.serve(runtime, missing.run_site)
+    # Site-packages are added when a module isn't found, or, by way of these, looked for without importing it. Not
+    # before: what their .pth files import would take milliseconds and megabytes of every context.
+    for name in "importlib.metadata", "pkgutil":
+        missing.after_import(name, lambda module: missing.run_site())
+    runtime.start()
+    functions.serve(runtime)
 
     for closer in reversed(runtime.closers):
         closer()

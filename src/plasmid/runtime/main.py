@@ -1,8 +1,9 @@
 """Where a far side begins, once the boot loader has made the bundle importable.
 
-What it does and in which order: its own process group and watchdog, before any thread; the link off descriptors 0 and
-1, so that no print can corrupt it; hello. From then on it takes calls. What it needs beyond that is asked for together
-with the hello, to keep what is sent at boot small; the rest of its life is in life.py.
+The loader has given it a process group of its own and its watchdog, before any thread. What it does and in which order:
+the link off descriptors 0 and 1, so that no print can corrupt it; hello. From then on it takes calls. What it needs
+beyond that is asked for together with the hello, to keep what is sent at boot small; the rest of its life is in
+life.py.
 """
 
 import os
@@ -11,7 +12,7 @@ from time import monotonic
 
 from plasmid.core import values
 from plasmid.core.switch import PARENT
-from plasmid.runtime import importer, watchdog
+from plasmid.runtime import importer
 from plasmid.runtime.context import Context
 from plasmid.runtime.runtime import Runtime
 
@@ -25,11 +26,11 @@ BOOT_BUNDLE = b""
 # The running context of this process if it is a far side.
 runtime = None  # type: Optional[Runtime]
 
-watchdog_pid = 0
-
 # Needed before any user code runs, or sure to be needed soon, but not for saying hello.
 AFTER_HELLO = [
     "plasmid.runtime.life",
+    "plasmid.runtime.standby",
+    "plasmid.runtime.helpers",
     "plasmid.runtime.functions",
     "plasmid.runtime.console",
     "plasmid.runtime.missing",
@@ -44,11 +45,10 @@ def main(config: bytes, bundle: bytes) -> None:
 
     config: a packed dict with address, name, root (the root's name).
     """
-    global BOOT_BUNDLE, runtime, watchdog_pid
+    global BOOT_BUNDLE, runtime
     BOOT_BUNDLE = bundle
     settings = values.unpack(config)
     read_fd, write_fd = _take_link()
-    watchdog_pid = watchdog.start(read_fd)
     facts = {"pid": os.getpid(), "python": "%d.%d.%d" % sys.version_info[:3], "host": os.uname().nodename}
     runtime = Runtime(settings["address"], settings["name"], facts)
     runtime.names[b""] = settings["root"]

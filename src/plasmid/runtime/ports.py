@@ -31,7 +31,7 @@ class TimedOut(PlasmidError, TimeoutError):
 class Parking:
     """Where one thread waits, once, until release() is called: by any thread, under whatever lock, before or after.
 
-    It waits on a lock, or, while it has borrowed a link, in poll(); see Loop.park().
+    It waits on a lock, or, while it leads, in the loop's poller; see Loop.park(). wake_fd: not -1 while it leads.
     """
 
     __slots__ = "_lock", "_thread", "wake_fd"
@@ -56,9 +56,16 @@ class Parking:
 
     def wait(self, until: "Optional[float]") -> None:
         """Wait for release(), or until that time."""
+        if self.released():
+            return
         left = -1 if until is None else min(max(0.0, until - monotonic()), threading.TIMEOUT_MAX)
         if self._lock.acquire(True, left):
             self._lock.release()
+
+    def renew(self) -> None:
+        """Make it one that hasn't been released, for this thread."""
+        self._thread = threading.get_ident()
+        self._lock.acquire(False)
 
 
 class Port:

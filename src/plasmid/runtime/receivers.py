@@ -39,7 +39,6 @@ class Plumbing:
         self.lock = runtime.lock
         self.ended = {}  # type: Dict[Tuple[bytes, int], str]  # streams of ours that take no more, and why
         self.blocked = {}  # type: Dict[Tuple[bytes, int], List[Any]]  # a held lock for each thread that waits to put
-        self.abandoned = None  # type: Any  # what plasmid.service.streams keeps here
         self._numbers = 0
         with self.lock:
             self.streams = runtime.node.use_streams(Streams)

@@ -46,7 +46,6 @@ class Runtime:
         self._making = threading.Lock()
         self._hooks = {}  # type: Dict[str, Any]
         self.loop.on_link_ended = self._tell_link
-        self.loop.before_wait = self.jobs.answer_dropped
         self.loop.on.update(
             {
                 events.CallEnded: lambda event: event.ref.end(event),
@@ -57,6 +56,14 @@ class Runtime:
                 events.ContextGone: self._context_gone,
             }
         )
+
+    def start(self) -> None:
+        """Have threads of its own from now on, and run user code."""
+        from plasmid.runtime import helpers
+
+        helpers.start(self.jobs)
+        self.loop.start()
+        self.ready.set()
 
     def hook(self, name: str) -> "Any":
         """Return what a layer above supplies under this name."""
@@ -101,7 +108,8 @@ class Runtime:
         """End every link, receiver and thread of this context."""
         if self._plumbing is not None:
             self._plumbing.close()
-        self.loop.close(reason)
+        if self.loop.standby is not None:
+            self.loop.standby.close(reason)
         self.jobs.close()
 
     # -- handlers of events, under the lock

@@ -28,6 +28,9 @@ _LOOK_MS = 500
 # By which a context names the further process groups that are to end with it; none in the root.
 _groups_fd = -1
 
+# The watchdog of this context, once it has one.
+pid = 0
+
 
 def guard(group: int) -> None:
     """Have this process group end with the context; no more, if the number is given negated: before it is reaped."""
@@ -50,7 +53,7 @@ def start(link_fd: int) -> int:
     except (AttributeError, OSError):
         ended = os.pipe()[0]  # the other end stays open for as long as the context lives
         look_ms = _LOOK_MS
-    global _groups_fd
+    global _groups_fd, pid
     groups, _groups_fd = os.pipe()
     pid = os.fork()
     if pid:

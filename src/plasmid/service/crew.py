@@ -8,6 +8,7 @@ wait so is limited too. Those that are in excess when the wait is over rest, or 
 import threading
 
 from plasmid.runtime import ports
+from plasmid.runtime.ports import Parking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ SPARE_MAX = 2
 
 
 class Worker:
-    """One thread. Idle, it waits for its own `wake`: exactly one thread is woken for one request.
+    """One thread. Idle, it waits until its own `parking` is released: exactly one thread is woken for one request.
 
     is_busy: it counts among those that work. on_wait: called when it is about to wait within Plasmid, and on_go_on when
     the wait is over. task: what it works on, with its queue. waits_for: what it waits for.
     """
 
-    __slots__ = "thread", "wake", "is_busy", "on_wait", "on_go_on", "task", "waits_for"
+    __slots__ = "thread", "parking", "is_busy", "on_wait", "on_go_on", "task", "waits_for"
 
     def __init__(
         self,
@@ -33,8 +34,7 @@ class Worker:
         on_wait: "Callable[[Worker], None]",
         on_go_on: "Callable[[Worker], None]",
     ) -> None:
-        self.wake = threading.Lock()
-        self.wake.acquire()
+        self.parking = Parking()
         self.is_busy = False
         self.on_wait = on_wait
         self.on_go_on = on_go_on
@@ -92,7 +92,7 @@ class Crew:
     ) -> bool:
         """Have one more thread look for work, if one may. Return False if there is no thread at all."""
         if self.idle:
-            self.idle.pop().wake.release()
+            self.idle.pop().parking.release()
         elif len(self.workers) < self.size_max(activating):
             self._count += 1
             worker = Worker(target, "plasmid-pool-%d" % self._count, on_wait, on_go_on)
@@ -104,6 +104,13 @@ class Crew:
                 self.workers.discard(worker)
                 return bool(self.workers)
         return True
+
+    def hand_over(self, task: "Any") -> None:
+        """Have a thread that rests do this. Only where there is one."""
+        worker = self.idle.pop()
+        worker.task = task
+        self.begin(worker)
+        worker.parking.release()
 
     def begin(self, worker: Worker) -> None:
         """Count a thread among those that work."""
@@ -130,7 +137,12 @@ class Crew:
         """Put a thread that found nothing to do to rest. False if it is in excess: it should end."""
         if len(self.workers) > self.size_max(activating) + SPARE_MAX:
             return False
-        self.idle.append(worker)
+        worker.parking.renew()
+        if self.idle and self.idle[-1].parking.wake_fd >= 0:
+            # The one that takes in what comes should be the one that it wakes: itself.
+            self.idle.insert(0, worker)
+        else:
+            self.idle.append(worker)
         return True
 
     def leave(self, worker: Worker) -> None:
@@ -140,7 +152,7 @@ class Crew:
     def wake_all(self) -> None:
         """Have all that rest look around."""
         for worker in self.idle:
-            worker.wake.release()
+            worker.parking.release()
         self.idle = []
 
 

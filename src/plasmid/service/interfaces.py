@@ -29,6 +29,7 @@ from plasmid.runtime.context import Call
 from plasmid.service.streams import Stream
 
 if TYPE_CHECKING:
+    from plasmid.runtime.ports import Parking
     from plasmid.service.coroutines import EventLoop
     from plasmid.service.selects import PoolSelect
 
@@ -117,6 +118,9 @@ class Jobs(Protocol):
 
     def defer(self, fn: "Callable[..., object]", *args: Any) -> None:
         """Run fn(*args) soon, with no lock held and not in this thread's way."""
+
+    def park(self, parking: "Parking") -> None:
+        """Have this thread wait for parking.release(); it may take in what comes meanwhile."""
 
 
 class Host(Protocol):

@@ -96,13 +96,18 @@ class Invoker:
         if request.course is not None:
             request.course.go_on()
             return
-        result, error = attempt(self.read, request)
-        if error is None and request.method is not None and request.method.kind != PLAIN:
-            error = self._begin(request)
-            if error is None:
-                return
-        elif error is None:
-            result, error = attempt(self.run, request)
+        result = None  # type: Any
+        try:
+            self.read(request)
+            if request.method is None or request.method.kind is PLAIN:
+                result = self.run(request)
+                error = None  # type: Optional[BaseException]
+            else:
+                error = self._begin(request)
+                if error is None:
+                    return
+        except BaseException as raised:  # noqa: BLE001  as in attempt(), which would cost a call for each step
+            error = raised
         self.answer(request, result, error)
 
     def _begin(self, request: Request) -> "Optional[BaseException]":

@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
+    from plasmid.runtime.ports import Parking
     from plasmid.service.coroutines import EventLoop
     from plasmid.service.interfaces import Host, Message
     from plasmid.service.selects import PoolSelect
@@ -88,6 +89,9 @@ class Pool(Workshop):
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def _park(self, parking: "Parking") -> None:
+        self.router.jobs.park(parking)
 
     # What is served
 
@@ -168,11 +172,14 @@ class Pool(Workshop):
         name = job.name
         if self.is_closed:
             return closed
-        if self._crew.is_stuck(self._waiting_room.thread_count()):
+        if self._crew.blocked and self._crew.is_stuck(self._waiting_room.thread_count()):
             return stuck
         queue = self.queue_of(job)
         if queue is not None:
-            offer = self._schedule.offer(queue, Request(job, lane_of(job.source, self._here)))
+            request = Request(job, lane_of(job.source, self._here))
+            if wake and self._hand_over(queue, request):
+                return None
+            offer = self._schedule.offer(queue, request)
         elif type(name) not in (str, int):
             return not_active
         elif type(self.activator).is_permitted is Activator.is_permitted and not job.from_parent:

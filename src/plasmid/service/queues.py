@@ -65,6 +65,11 @@ class ServiceQueue:
         limit = self.invoker.max_concurrency
         return bool(self.ready or self.arrived or self.delivery) and (limit <= 0 or self.running < limit)
 
+    def has_room(self) -> bool:
+        """Say whether one more request could run now."""
+        limit = self.invoker.max_concurrency  # type: int
+        return limit <= 0 or self.running < limit
+
     def take(self) -> Request:
         """Return the next request, and count it as running. Only when may_run()."""
         if not self.resumed and self.delivery is None:

@@ -14,10 +14,9 @@ from plasmid.service.methods import STREAM_KEY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Type
+    from typing import Any, Dict, Optional, Type
 
     from plasmid.runtime.context import Call, Context
-    from plasmid.runtime.runtime import Runtime
     from plasmid.service.interfaces import Classes
 
 
@@ -98,10 +97,15 @@ class Inflow(Receiver):
             self.call.cancel()
         return self.reason
 
+    def abandon(self) -> None:
+        """Let go of the far side, as nobody holds the stream any more. Under the router lock."""
+        self._plumbing.streams.close_receiver(self.number, "the receiver was closed")
+        if self.call is not None and self.call._out is not None and not self.call.ended:
+            self._runtime.node.calls.cancel(self.call._out, Cancelled("", "", "its stream was dropped"))
+
     def park(self, parking: "Any", until: "Optional[float]") -> None:
-        """Wait, and read the link by which the items come."""
-        assert self.call is not None
-        self._runtime.loop.park(parking, self.call.link_id, until, True)
+        """Wait, and lead meanwhile."""
+        self._runtime.loop.park(parking, until)
 
 
 class Stream:
@@ -112,7 +116,6 @@ class Stream:
 
     def __init__(self, inflow: Inflow) -> None:
         self._inflow = inflow
-        self._abandoned = abandoned_of(inflow._runtime)
 
     def __iter__(self) -> "Stream":
         return self
@@ -166,46 +169,11 @@ class Stream:
         # Not here: a collector may run this anywhere, the router lock held.
         inflow = getattr(self, "_inflow", None)
         if inflow is not None and inflow.reason is None:
-            self._abandoned.add(inflow)
+            inflow._runtime.loop.run_soon(inflow.abandon)
 
     def __repr__(self) -> str:
         call = self._inflow.call
         return "<Stream of %s on %s>" % (call and call.what, call and call.context)
-
-
-class Abandoned:
-    """The streams of one runtime that nobody holds any more, for the loop to close."""
-
-    def __init__(self, runtime: "Runtime") -> None:
-        self._runtime = runtime
-        self._inflows = []  # type: List[Inflow]
-        self._before = runtime.loop.before_wait
-        runtime.loop.before_wait = self._close_all
-
-    def add(self, inflow: Inflow) -> None:
-        """Have a stream closed soon. Takes no lock."""
-        self._inflows.append(inflow)
-        self._runtime.loop.wake()
-
-    def _close_all(self) -> None:
-        """Close them. Under the router lock, each time before the loop waits."""
-        if self._before is not None:
-            self._before()
-        while self._inflows:
-            inflow = self._inflows.pop()
-            inflow._plumbing.streams.close_receiver(inflow.number, "the receiver was closed")
-            if inflow.call is not None and inflow.call._out is not None and not inflow.call.ended:
-                error = Cancelled("", "", "its stream was dropped")
-                self._runtime.node.calls.cancel(inflow.call._out, error)
-
-
-def abandoned_of(runtime: "Runtime") -> Abandoned:
-    """Return what closes the streams of a runtime that nobody holds any more."""
-    plumbing = runtime.plumbing()
-    with runtime.lock:
-        if plumbing.abandoned is None:
-            plumbing.abandoned = Abandoned(runtime)
-        return plumbing.abandoned  # type: ignore[no-any-return]
 
 
 def open_stream(

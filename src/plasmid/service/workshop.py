@@ -19,8 +19,9 @@ from plasmid.service.service import Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Set, Tuple, Type, Union
+    from typing import Any, Callable, List, Optional, Set, Tuple, Type, Union
 
+    from plasmid.runtime.ports import Parking
     from plasmid.service.interfaces import Message
 
     Name = Union[str, int]
@@ -46,6 +47,10 @@ class Workshop:
         self._quiet = Event()  # closed, and nothing runs any more
 
     def _file(self, job: "Message", wake: bool = True) -> "Optional[Refuse]":
+        raise NotImplementedError
+
+    def _park(self, parking: "Parking") -> None:
+        """Have a thread wait until it's needed."""
         raise NotImplementedError
 
     def _register(self, service: Service, names: "List[Name]", invoker: Invoker) -> None:
@@ -115,6 +120,7 @@ class Workshop:
         """Do what is to be done until this thread is no longer needed."""
         set_current(worker)
         last = None  # type: Optional[ServiceQueue]
+        task = None  # type: Any
         while True:
             with self._lock:
                 self._crew.end(worker)
@@ -125,11 +131,22 @@ class Workshop:
                     return
             last = None
             if task is None:
-                worker.wake.acquire()
-            elif isinstance(task, Activation):
+                self._park(worker.parking)
+                task = worker.task
+            if isinstance(task, Activation):
                 self._activate(task)
-            elif self._serve(*task):
+            elif task is not None and self._serve(*task):
                 last = task[0]
+
+    def _hand_over(self, queue: ServiceQueue, request: Request) -> bool:
+        """Give a request that has arrived to a thread that rests, if nothing waits that might come before it."""
+        crew = self._crew
+        if not crew.idle or crew.busy >= crew.size or self._schedule.ring or not queue.has_room():
+            return False
+        queue.running += 1
+        self._running.add(request)
+        crew.hand_over((queue, request))
+        return True
 
     def _next_task(
         self, worker: Worker, last: "Optional[ServiceQueue]"

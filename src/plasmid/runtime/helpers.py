@@ -1,0 +1,90 @@
+"""Threads for what is neither the loop's nor the pool's: calls of built-in services, callbacks, other short errands."""
+
+import sys
+import threading
+
+from plasmid.runtime.ports import Latch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, List, Optional, Tuple
+
+    from plasmid.runtime.jobs import Jobs
+    from plasmid.runtime.runtime import Runtime
+
+HELPERS_MAX = 8
+
+
+class Helpers:
+    """A few threads for what is neither the loop's nor the pool's. Started when needed, up to `size_max`."""
+
+    def __init__(self, size_max: int) -> None:
+        self._size_max = size_max
+        self._latch = Latch()
+        self._lock = threading.Lock()
+        self._threads = []  # type: List[threading.Thread]
+        self._busy = 0
+        self._closed = False
+
+    def run(self, fn: "Callable[..., object]", args: "Tuple[Any, ...]") -> None:
+        """Have fn(*args) called. Never blocks."""
+        with self._lock:
+            if self._closed:
+                return
+            self._busy += 1
+            if self._busy > len(self._threads) and len(self._threads) < self._size_max:
+                name = "plasmid-helper-%d" % (len(self._threads) + 1)
+                thread = threading.Thread(target=self._serve, name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        self._latch.put((fn, args))
+
+    def _serve(self) -> None:
+        while True:
+            work = self._latch.get()
+            if work is None:
+                return
+            fn, args = work
+            try:
+                fn(*args)
+            except BaseException as error:  # noqa: BLE001 - a callback's error is shown, and the thread lives
+                sys.excepthook(type(error), error, error.__traceback__)
+            del work, fn, args
+            with self._lock:
+                self._busy -= 1
+
+    def close(self) -> None:
+        """End the threads once they are idle; waits for each up to a second."""
+        with self._lock:
+            self._closed = True
+        for _ in self._threads:
+            self._latch.put(None)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(1.0)
+
+
+def start(jobs: "Jobs") -> None:
+    """Have helpers from now on. On the main thread, before there are others."""
+    jobs.helpers = Helpers(HELPERS_MAX)
+    for fn, args in jobs.early:
+        jobs.helpers.run(fn, args)
+
+
+def make_pool(runtime: "Runtime") -> None:
+    """Make the pool of a child, and give it the calls that came meanwhile."""
+    error = None  # type: Optional[BaseException]
+    jobs = runtime.jobs
+    runtime.ready.wait()
+    try:
+        runtime.hook("pool")(runtime)
+    except BaseException as problem:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+        error = problem
+    with runtime.lock:
+        waiting, jobs.awaiting_pool = jobs.awaiting_pool or [], None
+        if error is None:
+            for job in waiting:
+                jobs.pool.submit(job)
+    if error is not None:
+        for job in waiting:
+            job.fail(error)

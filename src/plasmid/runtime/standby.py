@@ -1,0 +1,117 @@
+"""The loop's own thread: it leads whenever nobody else does for a while, and looks every now and then whether it must.
+
+While threads come and go that lead, it looks at the clock alone. Where one leads for long, it sleeps until that one
+leaves. It isn't needed before a far side has said hello, as until then one thread does it all.
+"""
+
+import os
+import select
+import threading
+from time import monotonic
+
+from plasmid.runtime.loop import READ, pipe, write_byte
+from plasmid.runtime.ports import Parking
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List, Optional, Tuple
+
+    from plasmid.runtime.loop import Loop
+
+# How long it is before it looks again. What comes while nobody leads may wait for twice as long.
+LOOK_S = 0.002
+
+
+class Standby:
+    """The thread. `parking`, which is never released, is where it leads. Guarded by the router lock."""
+
+    def __init__(self, loop: "Loop", poller: "Any") -> None:
+        self.parking = Parking()
+        self._loop = loop
+        # What it waits with. With epoll that is a look at the loop's poller from outside, and a pipe of its own: so it
+        # can be told to leave, and nothing that it was told can be taken by the thread that leads then.
+        self._poller = select.poll() if hasattr(select, "epoll") else poller
+        self._wake_read, self._wake_write = pipe()
+        self._poller.register(self._wake_read, READ)
+        self._is_outside = self._poller is not poller
+        if self._is_outside:
+            self._poller.register(poller.fileno(), READ)
+        self._sleep = threading.Lock()
+        self._sleep.acquire()
+        self._is_shut = False
+        self._looks = True  # whether it looks again within LOOK_S, unasked
+        self.thread = threading.Thread(target=self._run, name="plasmid-loop", daemon=True)
+
+    def wake(self) -> None:
+        """Have it come out of its wait, where it leads or did so until now."""
+        write_byte(self._wake_write)
+
+    def left(self) -> None:
+        """Take note that nobody leads."""
+        if self._loop.closed:
+            self._shut()
+        elif not self._looks:
+            self._looks = True
+            self._sleep.release()
+
+    def wait(self, wait_s: "Optional[float]") -> "List[Tuple[int, int]]":
+        """Return (descriptor, mask) of what is ready in the loop's poller."""
+        ready = self._poller.poll(None if wait_s is None else wait_s * 1000)
+        if (self._wake_read, READ) in ready:
+            os.read(self._wake_read, 4096)
+        if self._is_outside:
+            # Nothing, if it was told to leave: then the poller is somebody else's.
+            return self._loop.poll(0) if self._loop.leader is self.parking else []
+        return [each for each in ready if each[0] != self._wake_read]
+
+    def _run(self) -> None:
+        loop = self._loop
+        seen = loop.leads
+        while True:
+            with loop.lock:
+                if loop.closed:
+                    return
+                leads = loop.leader is None and loop.leads == seen
+                # A leader who has been there since the last look may stay long. It says so when it leaves.
+                self._looks = leads or loop.leader is None or loop.leads != seen
+                seen = loop.leads
+            if leads:
+                loop.lead(self.parking, None)
+            else:
+                self._sleep.acquire(True, LOOK_S if self._looks else -1)
+
+    # -- the end
+
+    def close(self, reason: str) -> None:
+        """End every link, and the thread. All that waits on a link is told `reason`."""
+        loop = self._loop
+        with loop.lock:
+            if loop.closed:
+                return
+            loop.closed = True
+            for id in list(loop.ios):
+                loop.node.link_closed(id, reason, monotonic())
+            loop.settle()
+            loop.wake()
+            if not self._looks:
+                self._looks = True
+                self._sleep.release()
+            self.wake()
+        if self.thread is not threading.current_thread():
+            self.thread.join()
+        with loop.lock:
+            for fd in self._wake_read, self._wake_write:
+                os.close(fd)
+            if loop.leader is None:
+                self._shut()
+
+    def _shut(self) -> None:
+        """Close the loop's poller, once nobody can wait in it any more."""
+        loop = self._loop
+        if not self._is_shut:
+            self._is_shut = True
+            os.close(loop.wake_read)
+            os.close(loop.wake_write)
+            loop.wake_write = -1
+            if self._is_outside:
+                loop.poller.close()

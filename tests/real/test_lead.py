@@ -1,0 +1,155 @@
+"""Who leads: the thread that takes in what comes by the links of a context, of all that wait."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any
+
+import pytest
+
+import plasmid
+from plasmid.core import address
+from plasmid.core.errors import DeadlineExceeded
+from plasmid.core.switch import PARENT
+from plasmid.runtime.context import Context
+from plasmid.runtime.jobs import Job
+from plasmid.runtime.ports import Parking
+from plasmid.runtime.runtime import Runtime
+from plasmid.service import AllowAny, Pool, Service, child, expose
+
+TIMEOUT_S = 50
+CHILD = address.child(address.ROOT, 1)
+
+
+class Pair:
+    """A root and its child in one process, a link between them. The child has no thread of its own but the loop's."""
+
+    def __init__(self) -> None:
+        self.root = Runtime(address.ROOT, "root", {})
+        self.child = Runtime(CHILD, "child", {})
+        ends = [end.detach() for end in socket.socketpair()]
+        self.root.loop.attach(1, ends[0], ends[0])
+        self.child.loop.attach(PARENT, ends[1], ends[1])
+        self.child.jobs.builtin["test"] = self.take
+        self.kept: list[Job] = []
+        for runtime in (self.root, self.child):
+            runtime.start()
+
+    def take(self, job: Job) -> None:
+        """Answer a call of `test`, keep it for ever, or drop it."""
+        if job.method == "once":
+            job.reply(None)
+        elif job.method == "never":
+            self.kept.append(job)
+
+    def start_call(self, method: str, deadline: "float | None" = None) -> Any:
+        """Start a call of the child."""
+        return Context(self.root, CHILD).send_call("s", "test", method, {}, deadline=deadline)
+
+
+@pytest.fixture
+def pair() -> "Iterator[Pair]":
+    """Give a root and a child."""
+    made = Pair()
+    yield made
+    for runtime in (made.root, made.child):
+        runtime.close("the test is over")
+
+
+def spy_on(runtime: Runtime) -> "list[str]":
+    """Return the list of the threads that take in what comes from now on."""
+    readers: list[str] = []
+    feed = runtime.node.feed
+
+    def spied(id: int, data: bytes, now: float) -> None:
+        readers.append(threading.current_thread().name)
+        feed(id, data, now)
+
+    runtime.node.feed = spied  # type: ignore[method-assign]
+    return readers
+
+
+def test_the_thread_that_waits_for_an_answer_reads_it_itself(pair: Pair) -> None:
+    pair.start_call("once").result()  # the hellos are out of the way
+    readers = spy_on(pair.root)
+    for _ in range(20):
+        pair.start_call("once").result()
+    # Now and then the loop's own thread may have got there first: where this one took longer than it looks away.
+    assert threading.current_thread().name in readers
+    assert len(readers) == 20
+
+
+def test_a_deadline_that_passes_ends_the_wait_of_the_thread_that_leads(pair: Pair) -> None:  # D6
+    with pytest.raises(DeadlineExceeded):
+        pair.start_call("never", deadline=monotonic() + 0.05).result(TIMEOUT_S)
+
+
+def test_a_wait_that_has_an_end_ends_then_and_the_call_goes_on(pair: Pair) -> None:
+    call = pair.start_call("never")
+    with pytest.raises(plasmid.TimedOut):
+        call.result(0.05)
+    assert (call.done(), call.cancel()) == (False, True)
+
+
+def test_a_thread_that_leads_wakes_those_whose_answers_it_reads(pair: Pair) -> None:  # D2
+    never = pair.start_call("never")
+    leader = threading.Thread(target=never.exception)
+    leader.start()
+    assert [pair.start_call("once").result(TIMEOUT_S) for _ in range(20)] != []
+    never.cancel()
+    leader.join(TIMEOUT_S)
+    assert not leader.is_alive()
+
+
+def test_what_comes_while_nobody_waits_is_taken_in_by_the_loops_own_thread(pair: Pair) -> None:
+    ended = threading.Event()
+    pair.start_call("once").result()
+    call = pair.start_call("once")
+    call.when_ended(ended.set)
+    assert ended.wait(TIMEOUT_S)
+
+
+def test_what_a_collector_drops_is_answered_though_no_link_says_anything(pair: Pair) -> None:
+    call = pair.start_call("dropped")
+    with pytest.raises(plasmid.Cancelled) as caught:
+        call.result(TIMEOUT_S)
+    assert caught.value.found == "test.dropped dropped the request without an answer"
+
+
+def test_a_wait_that_was_ended_before_it_began_takes_no_lead(pair: Pair) -> None:
+    parking = Parking()
+    parking.release()
+    leads = pair.root.loop.leads
+    pair.root.loop.park(parking)
+    assert pair.root.loop.leads == leads
+
+
+def test_a_loop_that_closes_lets_the_thread_that_leads_go(pair: Pair) -> None:
+    call = pair.start_call("never")
+    errors: list[BaseException | None] = []
+    leader = threading.Thread(target=lambda: errors.append(call.exception()))
+    leader.start()
+    pair.root.close("the test closed it")
+    leader.join(TIMEOUT_S)
+    assert not leader.is_alive()
+
+
+class Names(Service):
+    """Says which thread runs it."""
+
+    @expose(AllowAny())
+    def thread(self) -> str:
+        """Return the name of the thread."""
+        return threading.current_thread().name
+
+
+def test_the_thread_of_a_pool_that_reads_a_call_runs_it(pair: Pair) -> None:
+    host = child.Host(pair.child)
+    with Pool(host, services=[Names(host)], size=4):
+        names = Context(pair.root, CHILD).service(Names)
+        names.thread()
+        readers = spy_on(pair.child)
+        runners = [names.thread() for _ in range(20)]
+    assert [runner for runner, reader in zip(runners, readers, strict=False) if runner == reader] != []
+    assert all(runner.startswith("plasmid-pool-") for runner in runners)
