@@ -10,6 +10,9 @@
 #   make bench-hosts        fifty ssh hosts connected to at once, on this machine; ARGS="--hosts 12"; needs root
 #   make bench-files        files on their way beside cat, tar and scp; ARGS="--rounds 9"
 #   make fuzz SECONDS=30    each fuzzer for so long
+#   make sim SEEDS=5000     so many simulated worlds
+#   make soak SECONDS=600   everything for so long, and whether more and more is held
+#   make trials TRIALS=100  how long orphans live, and how long callers take to know of a loss
 #   make clean              remove .venv and caches
 
 VENV := .venv
@@ -19,6 +22,8 @@ TESTS ?= tests
 HOSTS ?=
 ARGS ?=
 SECONDS ?= 30
+SEEDS ?= 5000
+TRIALS ?= 100
 # Passed on to tools/venv.sh: which interpreter to build .venv from.
 export PYTHON
 
@@ -28,7 +33,7 @@ TEST := $(VENV)/.has-test
 DEV := $(VENV)/.has-dev
 BENCH := $(VENV)/.has-bench
 
-.PHONY: help demo test check ruff mypy pyright rules format promises bench bench-hosts bench-files fuzz clean
+.PHONY: help demo test check ruff mypy pyright rules format promises bench bench-hosts bench-files fuzz sim soak trials clean
 .DEFAULT_GOAL := help
 
 help:
@@ -86,6 +91,17 @@ fuzz: $(TEST)
 	  echo "$$fuzzer for $(SECONDS) s"; \
 	  $(PYTHON_IN_VENV) "$$fuzzer" $(SECONDS); \
 	done
+
+sim: $(TEST)
+	$(PYTHON_IN_VENV) -m tests.sim.run $(SEEDS)
+
+soak: SECONDS = 600
+soak: $(TEST)
+	$(PYTHON_IN_VENV) -m tests.trials.soak $(SECONDS)
+
+trials: $(TEST)
+	$(PYTHON_IN_VENV) -m tests.trials.orphans $(TRIALS)
+	$(PYTHON_IN_VENV) -m tests.trials.faults $(TRIALS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -367,7 +367,8 @@ class Router(Ways):
         """
         for child in list(self.children.values()) + list(self._ended.values()):
             if address.startswith(child.context.address):
-                child.gone.wait(EXPLAIN_WAIT_S)
+                if child.lost:  # else it lives, and one below it was lost
+                    child.gone.wait(EXPLAIN_WAIT_S)
                 return child.end
         return ""
 

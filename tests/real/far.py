@@ -631,3 +631,12 @@ class Relay(plasmid.Service):
 def ask_relay(econtext: "ExternalContext") -> None:
     """Wait for the root's Relay."""
     econtext.master.service(Relay).hold()
+
+
+class Breaker(plasmid.Service):
+    """Breaks the link of the context it runs in."""
+
+    @plasmid.expose(plasmid.AllowParents())
+    def write_garbage(self) -> None:
+        """Write to the link what is no frame."""
+        write_to_link(b"\xff" * 40)

@@ -79,6 +79,18 @@ def test_calls_to_a_killed_context_and_below_it_end_at_once_and_others_go_on(  #
 
 
 @one_way
+def test_the_loss_of_a_context_below_a_living_one_is_told_without_waiting_for_that(  # D4
+    router: plasmid.Router, context: plasmid.Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plasmid.router.EXPLAIN_WAIT_S", 1000.0)
+    below = router.local(via=context, name="below")
+    pid = below.call(os.getpid)
+    call = below.call_async(far.wait_at_gate)
+    os.kill(pid, signal.SIGKILL)
+    assert isinstance(call.exception(TIMEOUT_S), plasmid.ContextLost)
+
+
+@one_way
 def test_a_loss_says_how_the_process_ended(  # D4
     router: plasmid.Router, context: plasmid.Context, caplog: pytest.LogCaptureFixture
 ) -> None:

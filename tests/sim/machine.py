@@ -327,6 +327,9 @@ class Application:
         job = self.jobs.pop((event.source, event.id), None)
         if job is not None:
             job.cancelled = True
+            inner = self.world.calls.get(job.record.inner)
+            if inner is not None and job.record.started and inner.ended_at is None:
+                self.cancel(inner)  # as the runtime does with what a method waits for
         elif (event.source, event.id) not in self.arrived and not self.world.is_evil(event.source):
             raise Violation("a call that never arrived was cancelled")
 

@@ -16,7 +16,7 @@ from tests.sim.conftest import SEED_VARIABLE
 from tests.sim.records import Violation
 from tests.sim.world import World
 
-SEEDS = 200
+SEEDS = 500
 BATCH = 10
 
 # Seeds that failed once, and what they showed. They mean other worlds whenever the simulation itself changes, so each

@@ -211,9 +211,10 @@ class World:
 
     def _plan_harm(self) -> None:
         rng = self.rng
-        harms = (self._cut, self._stall_briefly, self._silence, self._deafen, self._kill, self._end_child, self._leave)
+        harms = (self._cut, self._stall_briefly, self._silence, self._deafen)
+        harms_to_contexts = (self._kill, self._restart, self._end_child, self._leave)
         for _ in range(rng.choice((0, 1, 2, 4))):
-            self.clock.at(rng.uniform(0, BUSY_S), self._harm, rng.choice(harms))
+            self.clock.at(rng.uniform(0, BUSY_S), self._harm, rng.choice(harms + harms_to_contexts))
 
     def _harm(self, harm: "object") -> None:
         children = [address for address in self.wires if not self.is_evil(address)]
@@ -250,6 +251,17 @@ class World:
 
     def _kill(self, address: bytes) -> None:
         self.machines[address].die()
+
+    def _restart(self, address: bytes) -> None:
+        """Kill a context, and have its parent start another one in its place a while later."""
+        self.machines[address].die()
+        self.clock.after(self.rng.uniform(0.0, 2.0), self._replace, address[:-4])
+
+    def _replace(self, address: bytes) -> None:
+        parent = self.machines[address]
+        if isinstance(parent, Machine) and parent.alive and len(address) < 32:
+            number = parent.node.new_child_number()
+            self._join(parent, number, Machine(self, addresses.child(address, number)))
 
     def _end_child(self, address: bytes) -> None:
         parent = self.machines[address[:-4]]

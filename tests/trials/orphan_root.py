@@ -64,6 +64,7 @@ def end(ending: str) -> None:
 def main() -> None:
     """Run the program."""
     kind, ending, count, *place = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
     router = plasmid.Router()
     pids = [pid for number in range(int(count)) for pid in start(router, kind, f"c{number}", place)]
     print(json.dumps(pids), flush=True)
