@@ -13,6 +13,8 @@ import pytest
 
 from tests.real import leftovers, sshd, users
 
+pytest_plugins = ["tests.real.lab.fixtures"]
+
 TESTS = Path(__file__).parent
 # A far side may take 2 s to go once its link is closed; that is promised, and the machine may be busy.
 PROCESS_END_TIMEOUT_S = float(os.environ.get("PLASMID_TEST_END_TIMEOUT_S", "6"))

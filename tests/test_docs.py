@@ -5,6 +5,8 @@ What a fence says after its opening decides what happens to it; a viewer shows o
     ```python               a program of its own: run as a script in an empty folder, must end with status 0
     ```python file=disk.py  as well, under this name; later examples of the same page find the file beside them
     ```python sshd          as well, with `ssh` leading to a private server whatever host the example names
+    ```python docker        as well, with a `docker` that knows a running container called web
+    ```python slurm         as well, as a task of a job with two nodes
     ```python no-run        not run, only parsed; a comment on the line before says why: <!-- needs two machines -->
     ```sh                   run with `sh -eu` if its first command is `plasmid`, under the same options; else left alone
 
@@ -21,7 +23,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -31,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 EXAMPLE_TIMEOUT_S = 50
 OPENING = re.compile(r"^(?P<indent>\s*)```(?P<info>\S.*)$")
 REASON = re.compile(r"^\s*<!--\s*\S.*-->\s*$")
-OPTIONS = ("no-run", "sshd")
+OPTIONS = ("no-run", "sshd", "docker", "slurm")
 
 
 class Example(NamedTuple):
@@ -149,18 +151,31 @@ def test_every_python_example_is_python(example: Example) -> None:
     ast.parse(example.text, example.where)
 
 
+def marked_with_its_connectors(example: Example) -> Any:
+    """Return an example as a parameter, under the markers of what it needs."""
+    needed = [option for option in ("docker", "slurm") if option in example.options]
+    return pytest.param(example, marks=[pytest.mark.connector(one) for one in needed], id=example.where)
+
+
 @pytest.mark.real
-@pytest.mark.parametrize("example", [one for one in EXAMPLES if one.runs], ids=lambda one: one.where)
+@pytest.mark.parametrize("example", [marked_with_its_connectors(one) for one in EXAMPLES if one.runs])
 def test_every_example_runs(example: Example, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     write_page_files(example, tmp_path)
     with contextlib.ExitStack() as held:
         folders = []
         if "sshd" in example.options:
             folders.append(held.enter_context(ssh_that_leads_to(request.getfixturevalue("ssh_client"))))
+        if "docker" in example.options:
+            folders.append(request.getfixturevalue("docker_on_path"))
+        environment = environment_with(*folders)
+        arguments = arguments_of(example, tmp_path)
+        if "slurm" in example.options:
+            environment |= request.getfixturevalue("slurm_cluster").environment
+            arguments = ["salloc", "--quiet", "--nodes=2", "--ntasks=2", *arguments]
         result = subprocess.run(
-            arguments_of(example, tmp_path),
+            arguments,
             cwd=tmp_path,
-            env=environment_with(*folders),
+            env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

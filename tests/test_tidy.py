@@ -71,6 +71,8 @@ LAYERS = (
         "connect/starting.py",
         "connect/ways.py",
         "connect/ssh.py",
+        "connect/container.py",
+        "connect/slurm.py",
         "connect/many.py",
         "service/__init__.py",
         "service/interfaces.py",

@@ -13,6 +13,8 @@ from plasmid.connect.local import Local
 from plasmid.connect.ssh import Ssh
 from plasmid.connect.supply import OPTIONS
 
+OWN = ", ".join(sorted(SCHEMES))
+
 SSH: "list[tuple[str, dict[str, Any]]]" = [
     ("web1", {"hostname": "web1"}),
     ("joe@web1", {"hostname": "web1", "username": "joe"}),
@@ -83,8 +85,8 @@ def test_options_are_given_to_the_connector_and_outdo_the_url() -> None:
         ("sudo://joe:secret@", "a URL must not hold a password: joe:...@"),
         ("sudo://joe@web1", "'sudo://joe@web1': it leads to a user of the same machine, so nothing may follow the @"),
         ("su://-c@", "the user name for su must not start with '-'; it is '-c'"),
-        ("telnet://web1", "no way to connect is called 'telnet'; there are doas, local, ssh, su, sudo"),
-        ("telnet:", "no way to connect is called 'telnet'; there are doas, local, ssh, su, sudo"),
+        ("telnet://web1", f"no way to connect is called 'telnet'; there are {OWN}"),
+        ("telnet:", f"no way to connect is called 'telnet'; there are {OWN}"),
     ],
 )
 def test_a_url_that_means_nothing_is_refused_by_name(url: str, message: str) -> None:
@@ -116,8 +118,8 @@ def test_a_spec_makes_the_same_connector_again(connector: Connector) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({}, "no way to connect is called ''; there are doas, local, ssh, su, sudo"),
-        ({"scheme": "x"}, "no way to connect is called 'x'; there are doas, local, ssh, su, sudo"),
+        ({}, f"no way to connect is called ''; there are {OWN}"),
+        ({"scheme": "x"}, f"no way to connect is called 'x'; there are {OWN}"),
         ({"scheme": "local", "b": 1, "a": 2}, "a connector of kind 'local' has no parameter a, b"),
     ],
 )
@@ -138,7 +140,18 @@ def test_the_options_that_editors_know_are_the_parameters_of_the_connector(schem
     assert {*known, *REQUIRED.get(scheme, ())} - {"via", *OPTIONS} == set(connector_class(scheme).PARAMETERS)
 
 
-REQUIRED = {"ssh": ["hostname"], "sudo": ["username"], "su": ["username"], "doas": ["username"]}
+REQUIRED = {
+    "ssh": ["hostname"],
+    "sudo": ["username"],
+    "su": ["username"],
+    "doas": ["username"],
+    "docker": ["container"],
+    "podman": ["container"],
+    "kubectl": ["pod"],
+    "lxc": ["container"],
+    "nspawn": ["folder"],
+    "nsenter": ["pid"],
+}
 
 
 @pytest.mark.parametrize(
@@ -214,10 +227,8 @@ def test_an_entry_point_that_leads_to_something_else_is_refused() -> None:
         assert str(caught.value) == message
     with pytest.raises(ValueError) as unknown:
         parse("telnet://x")
-    assert (
-        str(unknown.value)
-        == "no way to connect is called 'telnet'; there are doas, far, lab, local, ssh, su, sudo, text"
-    )
+    known = ", ".join(sorted([*SCHEMES, "far", "lab", "text"]))
+    assert str(unknown.value) == f"no way to connect is called 'telnet'; there are {known}"
 
 
 @pytest.mark.usefixtures("lab")
@@ -225,10 +236,9 @@ def test_another_context_is_asked_only_for_what_it_finds_in_its_own_table() -> N
     with pytest.raises(ValueError) as caught:
         travelling_spec(parse("lab://bench1"))
     assert str(caught.value) == (
-        "local can't be started via another context: over there only the ways that come with Plasmid are known "
-        "(doas, local, ssh, su, sudo)"
+        f"local can't be started via another context: over there only the ways that come with Plasmid are known ({OWN})"
     )
     with pytest.raises(ValueError) as far:
         from_spec({"scheme": "lab", "name": "bench1"})
-    assert str(far.value) == "no way to connect is called 'lab'; there are doas, local, ssh, su, sudo"
+    assert str(far.value) == f"no way to connect is called 'lab'; there are {OWN}"
     assert travelling_spec(Ssh("web1")) == Ssh("web1").spec()

@@ -600,6 +600,17 @@ def call_older_at_root(handle: int, args: "Any", econtext: "ExternalContext") ->
     return plasmid.service.call(econtext.master, handle, args)
 
 
+def read_text(path: str) -> str:
+    """Return what is in a file here."""
+    with open(path) as file:
+        return file.read()
+
+
+def environment() -> "dict[str, str]":
+    """Return the environment here."""
+    return dict(os.environ)
+
+
 def error_of_url(url: str, folder: str) -> str:
     """Return what a URL is refused with here; packages of `folder` count as installed."""
     import sys

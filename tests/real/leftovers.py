@@ -1,4 +1,4 @@
-"""What a test run left behind: processes, descriptors, threads, temporary files.
+"""What a test run left behind: processes, descriptors, threads, control groups, mounts, temporary files.
 
 A process belongs to a run if it descends from it, or if the run's mark is in the environment it was started with.
 The mark is what finds an orphan, which descends from nobody any more; the private ssh servers hand it on to what
@@ -79,6 +79,20 @@ def kill(left: "Sequence[Process]") -> None:
             continue
 
 
+def cgroups(mark: str) -> "list[Path]":
+    """Return the control groups with this in their name and those below them, the innermost first."""
+    return [Path(folder) for folder, _, _ in os.walk("/sys/fs/cgroup", topdown=False) if mark in folder]
+
+
+def mounts(folder: Path) -> "list[str]":
+    """Return where something is mounted below a folder, as this process sees it."""
+    try:
+        lines = Path("/proc/self/mounts").read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line.split()[1] for line in lines if line.split()[1].startswith(f"{folder}/")]
+
+
 def descriptors() -> "dict[int, str]":
     """Return this process's open descriptors and what each is open on, "socket:[1234]"."""
     found = {}
@@ -144,9 +158,11 @@ class Session:
         tempfile.tempdir = str(self.folder)
 
     def left(self) -> "list[str]":
-        """Return a line for each process and temporary file of this run that is there now."""
+        """Return a line for each process, control group, mount and temporary file of this run that is there now."""
         files = [f"temporary file {path}" for path in sorted(self.folder.iterdir())]
-        return [str(process) for process in of_session(self.mark)] + files
+        groups = [f"control group {path}" for path in cgroups(self.mark)]
+        mounted = [f"mount on {path}" for path in mounts(self.folder)]
+        return [str(process) for process in of_session(self.mark)] + groups + mounted + files
 
     def stop(self) -> None:
         """Put the environment back as it was. The folder goes too, unless there is something in it to look at."""

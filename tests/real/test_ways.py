@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import plasmid
+from plasmid.connect import SCHEMES
 from tests.real import far
 
 
@@ -32,4 +33,4 @@ def test_a_far_side_never_looks_for_ways_of_other_packages(router: plasmid.Route
     (info / "entry_points.txt").write_text(POINTS)
     context = router.local()
     said = context.call(far.error_of_url, "lab://x", str(tmp_path))
-    assert said == "no way to connect is called 'lab'; there are doas, local, ssh, su, sudo"
+    assert said == f"no way to connect is called 'lab'; there are {', '.join(sorted(SCHEMES))}"

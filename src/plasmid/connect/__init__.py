@@ -23,6 +23,13 @@ SCHEMES: "Dict[str, Tuple[str, str]]" = {
     "ssh": ("plasmid.connect.ssh", "Ssh"),
     "su": ("plasmid.connect.become", "Su"),
     "sudo": ("plasmid.connect.become", "Sudo"),
+    "docker": ("plasmid.connect.container", "Docker"),
+    "podman": ("plasmid.connect.container", "Podman"),
+    "kubectl": ("plasmid.connect.container", "Kubectl"),
+    "lxc": ("plasmid.connect.container", "Lxc"),
+    "nspawn": ("plasmid.connect.container", "Nspawn"),
+    "nsenter": ("plasmid.connect.container", "Nsenter"),
+    "slurm": ("plasmid.connect.slurm", "Slurm"),
 }
 ENTRY_POINTS = "plasmid.connectors"
 

@@ -46,6 +46,8 @@ class Connector:
     known_failures: "Sequence[Tuple[str, str]]" = ()
     # Whether the program gets a terminal for its questions, see process.py.
     terminal = NO_TERMINAL
+    # Whether a shell there runs the command: then the exit statuses 126 and 127 are its own.
+    has_shell = True
     # The constructor's parameters, which spec() carries to another context.
     PARAMETERS: "Tuple[str, ...]" = ("name", "python_path", "connect_timeout")
 

@@ -93,6 +93,7 @@ class Handshake:
     target: `ssh://web1`, for messages. nonce: the one in the first stage. program: what was started here, `ssh`.
     python: what was to be started there. known: failures that this way has, like ADVICE. prompts: what it may ask on
     its terminal, looked at in this order. secrets: the names of those that we have the answer to.
+    has_shell: whether a shell there runs the command.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Handshake:
         known: "Sequence[Tuple[str, str]]" = (),
         prompts: "Sequence[Prompt]" = (),
         secrets: "Sequence[str]" = (),
+        has_shell: bool = True,
     ) -> None:
         self.state = HandshakeState.WAITING
         self.version = (0, 0, 0)
@@ -120,6 +122,7 @@ class Handshake:
         self._secrets = tuple(secrets)
         self._answered: "List[Tuple[str, str]]" = []
         self._hidden: "List[Secret]" = []
+        self._has_shell = has_shell
         self._mark = (MARK_START + nonce + " ").encode()
         self._pending = b""
         self._noise = b""
@@ -219,7 +222,7 @@ class Handshake:
         noise, errors = self._shown(self._noise), self._shown(self._errors + b"\n" + self._line)
         said = (noise + b"\n" + errors).decode("utf-8", "replace").lower()
         known = "" if status is None else STATUS_ADVICE.get(status, "")
-        if status in (126, 127):
+        if self._has_shell and status in (126, 127):
             # These come from the shell over there, and outdo what a banner says about refused permissions.
             advice = advice or known
         advice = advice or next((text for sign, text in self._known if sign in said), known or otherwise)

@@ -66,3 +66,60 @@ class DoasOptions(CommonOptions, total=False):
     password: "Password"
     doas_path: str
     doas_args: "Sequence[str]"
+
+
+class DockerOptions(CommonOptions, total=False):
+    """Those of Router.docker()."""
+
+    username: "Optional[str]"
+    docker_path: str
+    docker_args: "Sequence[str]"
+
+
+class PodmanOptions(CommonOptions, total=False):
+    """Those of Router.podman()."""
+
+    username: "Optional[str]"
+    podman_path: str
+    podman_args: "Sequence[str]"
+
+
+class KubectlOptions(CommonOptions, total=False):
+    """Those of Router.kubectl()."""
+
+    namespace: "Optional[str]"
+    container: "Optional[str]"
+    kubectl_path: str
+    kubectl_args: "Sequence[str]"
+
+
+class LxcOptions(CommonOptions, total=False):
+    """Those of Router.lxc()."""
+
+    lxc_path: str
+    lxc_args: "Sequence[str]"
+
+
+class NspawnOptions(CommonOptions, total=False):
+    """Those of Router.nspawn()."""
+
+    username: "Optional[str]"
+    nspawn_path: str
+    nspawn_args: "Sequence[str]"
+
+
+class NsenterOptions(CommonOptions, total=False):
+    """Those of Router.nsenter()."""
+
+    nsenter_path: str
+    nsenter_args: "Sequence[str]"
+
+
+class SlurmOptions(CommonOptions, total=False):
+    """Those of Router.slurm()."""
+
+    job: "Optional[int]"
+    node: "Optional[str]"
+    partition: "Optional[str]"
+    srun_path: str
+    srun_args: "Sequence[str]"

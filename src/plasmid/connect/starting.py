@@ -135,11 +135,13 @@ def _reach(
         connector.known_failures,
         connector.prompts(text),
         list(secrets),
+        connector.has_shell,
     )
     step = "start %s" % connector.program
     steps.begin(step)
     try:
         process = _spawn(connector, argv, bool(secrets))
+        process.program = connector.program  # argv may start with a helper of its
     except OSError as error:
         raise _spawn_failure(handshake, step, argv[0], error) from error
     try:

@@ -16,7 +16,20 @@ if TYPE_CHECKING:
 
     from plasmid.connect.connector import Connector
     from plasmid.connect.many import Connected
-    from plasmid.connect.options import DoasOptions, LocalOptions, SshOptions, SudoOptions, SuOptions
+    from plasmid.connect.options import (
+        DoasOptions,
+        DockerOptions,
+        KubectlOptions,
+        LocalOptions,
+        LxcOptions,
+        NsenterOptions,
+        NspawnOptions,
+        PodmanOptions,
+        SlurmOptions,
+        SshOptions,
+        SudoOptions,
+        SuOptions,
+    )
     from plasmid.runtime.context import Context
     from plasmid.runtime.runtime import Runtime
 
@@ -60,6 +73,43 @@ class Ways:
     def doas(self, username: str = "root", **options: "Unpack[DoasOptions]") -> "Context":
         """Return a new context as another user, by doas. Options: see plasmid.connect.become.Doas."""
         return self._by("doas", options, username=username)
+
+    def docker(self, container: str, **options: "Unpack[DockerOptions]") -> "Context":
+        """Return a new context in a running container, by name or id. Options: see plasmid.connect.container.Docker."""
+        return self._by("docker", options, container=container)
+
+    def podman(self, container: str, **options: "Unpack[PodmanOptions]") -> "Context":
+        """Return a new context in a running container, by name or id. Options: see plasmid.connect.container.Podman."""
+        return self._by("podman", options, container=container)
+
+    def kubectl(self, pod: str, **options: "Unpack[KubectlOptions]") -> "Context":
+        """Return a new context in a running pod. Options: see plasmid.connect.container.Kubectl."""
+        return self._by("kubectl", options, pod=pod)
+
+    def lxc(self, container: str, **options: "Unpack[LxcOptions]") -> "Context":
+        """Return a new context in a running container of LXC's. Options: see plasmid.connect.container.Lxc."""
+        return self._by("lxc", options, container=container)
+
+    def nspawn(self, folder: str, **options: "Unpack[NspawnOptions]") -> "Context":
+        """Return a new context in a new container over a root folder. Options: see plasmid.connect.container.Nspawn."""
+        return self._by("nspawn", options, folder=folder)
+
+    def nsenter(self, pid: int, **options: "Unpack[NsenterOptions]") -> "Context":
+        """Return a new context in the namespaces of a process. Options: see plasmid.connect.container.Nsenter."""
+        return self._by("nsenter", options, pid=pid)
+
+    def slurm(self, **options: "Unpack[SlurmOptions]") -> "Context":
+        """Return a new context on a node of a Slurm cluster. Options: see plasmid.connect.slurm.Slurm."""
+        return self._by("slurm", options)
+
+    def slurm_all(self, job: "Optional[int]" = None, via: "Optional[Context]" = None, **options: "Any") -> "Connected":
+        """Return what came of a context for each task of a Slurm allocation, as connect_all() does.
+
+        job: its number; None for the one that this program, or `via`, runs in. Options: as for slurm().
+        """
+        from plasmid.connect import slurm
+
+        return self.connect_all(slurm.tasks(job, via, **options), via=via)
 
     def connect(self, url: str, via: "Optional[Context]" = None, **options: "Any") -> "Context":
         """Return a new context by URL: `ssh://user@host:port`, `local:`, or a bare host name.

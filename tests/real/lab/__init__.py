@@ -1,1 +1,1 @@
-"""Whole networks of hosts on this one machine, for tests that need more than one."""
+"""Real counterparts of a test run's own: networks of hosts, container engines, clusters."""
