@@ -50,14 +50,9 @@ class NotSent(CallError):
 
 
 class ContextLost(CallError):
-    """The context, or a link on the way to it, was lost while the call was out.
-
-    retry_after: in how many seconds another one is started in its place, None if nobody does that; see
-    Router.supervise().
-    """
+    """The context, or a link on the way to it, was lost while the call was out."""
 
     code = "ContextLost"
-    retry_after = None  # type: Optional[float]
     advice = "The call may have run; check before you repeat it."
 
 
