@@ -7,6 +7,7 @@
 #   make format             put the code in its usual form
 #   make promises           write into docs/promises.md which test files keep each promise
 #   make bench              the measurements, into docs/performance.md; ARGS="--rounds 9" and the like are passed on
+#   make instructions       whether a small call costs more instructions than recorded; ARGS=--record writes it down
 #   make bench-hosts        fifty ssh hosts connected to at once, on this machine; ARGS="--hosts 12"; needs root
 #   make bench-files        files on their way beside cat, tar and scp; ARGS="--rounds 9"
 #   make fuzz SECONDS=30    each fuzzer for so long
@@ -33,7 +34,7 @@ TEST := $(VENV)/.has-test
 DEV := $(VENV)/.has-dev
 BENCH := $(VENV)/.has-bench
 
-.PHONY: help demo test check ruff mypy pyright rules format promises bench bench-hosts bench-files fuzz sim soak trials clean
+.PHONY: help demo test check ruff mypy pyright rules format promises bench instructions bench-hosts bench-files fuzz sim soak trials clean
 .DEFAULT_GOAL := help
 
 help:
@@ -79,6 +80,9 @@ promises: $(TEST)
 
 bench: $(BENCH)
 	$(PYTHON_IN_VENV) bench/run.py --peers --write docs/performance.md $(ARGS)
+
+instructions: $(BASE)
+	$(PYTHON_IN_VENV) bench/gate.py $(ARGS)
 
 bench-hosts: $(TEST)
 	$(PYTHON_IN_VENV) bench/hosts.py $(ARGS)
