@@ -14,6 +14,7 @@
 #   make sim SEEDS=5000     so many simulated worlds
 #   make soak SECONDS=600   everything for so long, and whether more and more is held
 #   make trials TRIALS=100  how long orphans live, and how long callers take to know of a loss
+#   make distributions      try well-known distributions on a bare far side, into docs/distributions.md
 #   make clean              remove .venv and caches
 
 VENV := .venv
@@ -34,7 +35,7 @@ TEST := $(VENV)/.has-test
 DEV := $(VENV)/.has-dev
 BENCH := $(VENV)/.has-bench
 
-.PHONY: help demo test check ruff mypy pyright rules format promises bench instructions bench-hosts bench-files fuzz sim soak trials clean
+.PHONY: help demo test check ruff mypy pyright rules format promises bench instructions bench-hosts bench-files fuzz distributions sim soak trials clean
 .DEFAULT_GOAL := help
 
 help:
@@ -106,6 +107,12 @@ soak: $(TEST)
 trials: $(TEST)
 	$(PYTHON_IN_VENV) -m tests.trials.orphans $(TRIALS)
 	$(PYTHON_IN_VENV) -m tests.trials.faults $(TRIALS)
+DISTRIBUTIONS := $(VENV)/distributions
+
+distributions: $(TEST)
+	$(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check --upgrade --target $(DISTRIBUTIONS) \
+	  -r tests/distributions.txt
+	$(PYTHON_IN_VENV) -m tests.real.distributions $(DISTRIBUTIONS) docs/distributions.md
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

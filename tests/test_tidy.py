@@ -104,6 +104,7 @@ LAYERS = (
         "builtin/__init__.py",
         "builtin/source_finder.py",
         "builtin/bytecode.py",
+        "builtin/preload.py",
         "builtin/environments.py",
         "builtin/supplying.py",
         "builtin/module_policy.py",

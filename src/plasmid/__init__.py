@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from plasmid import files as files
     from plasmid import service as service
     from plasmid.builtin.files import FileService as FileService
+    from plasmid.builtin.preload import preload as preload
     from plasmid.builtin.push import PushFileService as PushFileService
     from plasmid.chain import Chain as Chain
     from plasmid.channel import Channel as Channel

@@ -299,6 +299,7 @@ class ModuleServer:
         names = [entry[0] for entry in upper["found"]] + upper["held"]
         self.policy.permit_alone(request.address, names)
         lost = []
+        before = len(reply["found"])
         with self._lock:
             for entry in upper["found"]:
                 self._passed.setdefault(request.link, set()).add(entry[0])
@@ -310,6 +311,7 @@ class ModuleServer:
                 elif name in unknown:
                     lost.append(name)  # dropped here, since nobody imported it
         reply["found"].extend(upper["found"])
+        audit_modules({"found": reply["found"][before:], "held": [], "missing": [], "refused": {}}, request.address)
         reply["missing"] = [name for name in reply["missing"] if name not in unknown] + upper["missing"]
         for name in unknown:
             reply["refused"].pop(name, None)

@@ -309,6 +309,10 @@ class Context:
         except UnsendableValue as error:
             raise argument_named(error, "%s.%s" % (module, qualname)) from None
 
+    def preload(self, *names: str) -> None:
+        """Have these modules, and what they import, sent there ahead of need. ImportError if they can't be."""
+        self.runtime.hook("preload")([self], *names)
+
     # -- services
 
     def call_service(self, service: "Union[str, int, Type[Any]]", method: "Optional[str]", **kwargs: "Any") -> "Any":

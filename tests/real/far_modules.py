@@ -1,0 +1,61 @@
+"""What the tests of modules run on far sides."""
+
+import sys
+
+
+def log_audit() -> None:
+    """Have the audit log of this context sent to the root."""
+    import logging
+
+    logging.getLogger("plasmid.audit").setLevel(logging.INFO)
+
+
+def import_all(name: str) -> int:
+    """Import a package; return how many modules of it are there."""
+    __import__(name)
+    return len([module for module in sys.modules if (module + ".").startswith(name + ".")])
+
+
+def questions() -> int:
+    """Return how often this context has asked its parent for modules, counted from the first time this is called."""
+    from plasmid.runtime import importer
+
+    own = importer.current
+    assert own is not None
+    plain = own.ask
+    assert plain is not None
+    if not hasattr(plain, "count"):
+
+        def ask(names: "list[str]") -> "dict[str, object]":
+            ask.count += 1  # type: ignore[attr-defined]
+            return plain(names)
+
+        ask.count = 0  # type: ignore[attr-defined]
+        own.ask = ask
+        return 0
+    return plain.count  # type: ignore[attr-defined,no-any-return]
+
+
+def raise_here() -> None:
+    """Raise an error."""
+    raise LookupError  # here
+
+
+def look_at_itself() -> "list[str]":
+    """Return what inspect, traceback and pdb show of raise_here()."""
+    import inspect
+    import io
+    import pdb  # noqa: T100 - to see what it shows
+    import traceback
+
+    try:
+        raise_here()
+    except LookupError as error:
+        shown = traceback.format_exc()
+        trace = error.__traceback__
+    out = io.StringIO()
+    debugger = pdb.Pdb(stdin=io.StringIO("down\nlist\nquit\n"), stdout=out)
+    debugger.use_rawinput = False
+    debugger.reset()
+    debugger.interaction(None, trace)
+    return [inspect.getsource(raise_here), shown, out.getvalue()]
