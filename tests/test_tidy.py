@@ -104,6 +104,7 @@ LAYERS = (
         "builtin/__init__.py",
         "builtin/source_finder.py",
         "builtin/bytecode.py",
+        "builtin/typed.py",
         "builtin/preload.py",
         "builtin/environments.py",
         "builtin/supplying.py",
@@ -190,7 +191,10 @@ FUNCTION_LINES_MAX = 50
 SENT_LINES_MAX = 4150  # core/ and runtime/ together, lines of code alone; docs/design/0007 says why
 
 # Modules whose source is a program's own, run where it was sent to; nothing else may turn data into code.
-MAY_RUN_SOURCE = {"boot/bundle.py", "boot/first_stage.py", "runtime/importer.py"}
+MAY_RUN_SOURCE = {
+    *("boot/bundle.py", "boot/first_stage.py", "runtime/importer.py"),
+    "builtin/typed.py",  # what the root's user typed, cell by cell, run where it was sent to
+}
 CODE_FROM_DATA_MODULES = {"pickle", "_pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle"}
 # Compiled modules go down only: the importer runs what its parent sent, which as source it would run too, and a relay
 # hands on what it was sent. The other packs code for that, and reads what Python keeps beside the sources of its own

@@ -145,6 +145,10 @@ class Router(Ways):
         parent = None if self._is_root else self.parent
         self.modules = ModuleServer(allow_modules, deny_modules, parent, allow_data)
         _runtime.permit = self.modules.permit
+        if self._is_root:
+            from plasmid.builtin.typed import permitting
+
+            _runtime.permit = permitting(_runtime, self.modules)
         _runtime.jobs.builtin["plasmid.modules"] = self.modules.handle
         _runtime.explain_loss = self.explain_loss
         _runtime.on_link.append(self._on_link)

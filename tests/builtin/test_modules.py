@@ -469,5 +469,5 @@ def test_the_programs_main_is_sent_cut_in_each_shape_it_can_have(tmp_path: Path)
         assert "\n".join(lines).rstrip().removesuffix("pass").rstrip() == expected.rstrip()
     typed_in = "from plasmid.builtin.modules import ModuleServer\ns = ModuleServer(['__main__'])\n"
     typed_in += "print(s.find(['__main__'], b'')['missing'])"
-    run = subprocess.run([sys.executable, "-c", typed_in], cwd=tmp_path, env=paths, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-"], input=typed_in, cwd=tmp_path, env=paths, capture_output=True, text=True)
     assert (run.stdout, run.stderr) == ("['__main__']\n", "")

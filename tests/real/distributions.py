@@ -112,12 +112,12 @@ def row(outcome: Outcome) -> str:
 
 HEAD = """# Which distributions work on a far side
 
-`make distributions` made this table: it installs %d well-known distributions on the near side alone, uses each for something
-real in a context of its own, on a Python %s that has the standard library and nothing else, and notes what came of it. The
-uses are in `tests/real/far_distributions.py`. What doesn't work without help falls into three kinds:
+`make distributions` made this table: it installs %d well-known distributions on the near side alone, uses each for
+something real in a context of its own, on a Python %s that has the standard library and nothing else, and notes what
+came of it. The uses are in `tests/real/far_distributions.py`. What doesn't work without help falls into three kinds:
 
-- Code that opens files beside itself by `__file__`, or looks for its modules in folders, finds none. `importlib.resources` and
-  `importlib.metadata` work.
+- Code that opens files beside itself by `__file__`, or looks for its modules in folders, finds none.
+  `importlib.resources` and `importlib.metadata` work.
 - Compiled modules aren't sent. [`requires=`](how-to/environments.md) installs what needs them.
 - A module that is imported by a name made up while the program runs isn't permitted until
   [`allow_modules=`](how-to/modules.md) names it.

@@ -4,7 +4,6 @@ Each imports what it uses itself, and returns something that only comes from its
 """
 
 # mypy: ignore-errors
-# pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
 
 
 def rich() -> str:
@@ -223,7 +222,10 @@ def typer() -> str:
 
     app = typer.Typer()
     app.command()(lambda: typer.echo("hi"))
-    return CliRunner().invoke(app).stdout.strip()
+    result = CliRunner().invoke(app)
+    if result.exception:
+        raise result.exception
+    return result.stdout.strip()
 
 
 def zope_interface() -> str:

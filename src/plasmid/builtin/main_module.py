@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # What marks the main part: a value that comes from one of these belongs to this run of the program alone.
 _MAIN_PART_CALLS = ("Router", "input", "getpass", "parse_args", "parse_known_args")
+TYPED = "<typed>"
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -33,11 +34,28 @@ def find_main() -> "Tuple[Optional[Found], str]":
     spec = names.get("__spec__")
     path = names.get("__file__")
     if not isinstance(path, str):
-        return None, ""
+        typed = text_of_command() if typed_cells() is None else ""
+        return (None if typed is None else Found(Found.SOURCE, TYPED, False, cut(typed))), ""
     text = source_of(getattr(spec, "name", "__main__"), names.get("__loader__"), path)
     package = names.get("__package__")
     found = None if text is None else Found(Found.SOURCE, path, False, cut(text))
     return found, package if isinstance(package, str) else ""
+
+
+def text_of_command() -> "Optional[str]":
+    """Return the program that was given by -c, None if none was."""
+    words: "List[str]" = getattr(sys, "orig_argv", [])  # since 3.10
+    if sys.argv[:1] != ["-c"] or "-c" not in words[:-1]:
+        return None
+    return words[words.index("-c") + 1]
+
+
+def typed_cells() -> "Optional[List[str]]":
+    """Return what was typed into IPython or a notebook so far, a text for each cell; None if this is neither."""
+    if isinstance(dict_of(sys.modules.get("__main__")).get("__file__"), str):
+        return None
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return None if shell is None else list(shell.history_manager.input_hist_parsed[1:])
 
 
 def cut(text: str) -> str:
