@@ -16,6 +16,7 @@ from time import monotonic
 from plasmid import forks, interrupts
 from plasmid.boot.bundle import bundle
 from plasmid.builtin.modules import ModuleServer
+from plasmid.builtin.typed import permitting
 from plasmid.connect import starting as connecting
 from plasmid.connect.ways import Ways
 from plasmid.core import address as addresses
@@ -144,11 +145,7 @@ class Router(Ways):
         _runtime.default_timeout_s = timeout
         parent = None if self._is_root else self.parent
         self.modules = ModuleServer(allow_modules, deny_modules, parent, allow_data)
-        _runtime.permit = self.modules.permit
-        if self._is_root:
-            from plasmid.builtin.typed import permitting
-
-            _runtime.permit = permitting(_runtime, self.modules)
+        _runtime.permit = permitting(_runtime, self.modules) if self._is_root else self.modules.permit
         _runtime.jobs.builtin["plasmid.modules"] = self.modules.handle
         _runtime.explain_loss = self.explain_loss
         _runtime.on_link.append(self._on_link)
