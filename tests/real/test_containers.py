@@ -221,3 +221,20 @@ def test_the_example_of_tools_runs_them_in_the_container(docker_on_path: Path) -
     assert ".dockerenv" in lines[2].split()
     assert lines[3] == "tool list_files(folder: str = '/') -> list[str]: Return the names in a folder."
     assert not Path("/tmp/fibonacci.py").exists()
+
+
+RENAME = """
+import glob, os
+os.rename("/usr/bin/python3", "/usr/bin/python")
+for path in glob.glob("/usr/bin/python3*"):
+    os.remove(path)
+"""
+
+
+@pytest.mark.connector("docker")
+def test_a_container_whose_python_has_another_name_is_entered_all_the_same(  # U2
+    router: plasmid.Router, docker_engine: engines.Engine
+) -> None:
+    name = docker_engine.start_container("odd")
+    docker_engine.run("exec", name, "python3", "-c", RENAME)
+    assert router.connect(f"docker://{name}", **docker_engine.options).call(far.add, 1) == 11
