@@ -2,7 +2,9 @@
 # .venv is made at first use, and each target installs only what it needs.
 #
 #   make demo               the whole of Plasmid on three local contexts; make demo HOSTS="a b" does it over ssh
-#   make test               all tests; TESTS=tests/core picks, JOBS=4 sets how many run at once
+#   make test               all tests but the heavy ones; TESTS=tests/core picks, JOBS=4 sets how many run at once
+#   make heavy              tests that make a whole machine first
+#   make near-pythons       what a program starts with, on each Python that the near side may have
 #   make check              linters, type checkers, the rules of the repository
 #   make format             put the code in its usual form
 #   make promises           write into docs/promises.md which test files keep each promise
@@ -26,6 +28,9 @@ ARGS ?=
 SECONDS ?= 30
 SEEDS ?= 5000
 TRIALS ?= 100
+NEAR_PYTHONS ?= 3.10 3.11 3.12 3.13
+NEAR_TESTS ?= tests/real/test_calls.py tests/real/test_services.py tests/real/test_streams.py tests/real/test_ways.py \
+  tests/real/test_logs.py tests/real/test_programs.py tests/connect/test_process.py
 # Passed on to tools/venv.sh: which interpreter to build .venv from.
 export PYTHON
 
@@ -35,7 +40,7 @@ TEST := $(VENV)/.has-test
 DEV := $(VENV)/.has-dev
 BENCH := $(VENV)/.has-bench
 
-.PHONY: help demo test check ruff mypy pyright rules format promises bench instructions bench-hosts bench-files fuzz distributions sim soak trials clean
+.PHONY: help demo test heavy near-pythons check ruff mypy pyright rules format promises bench instructions bench-hosts bench-files fuzz distributions sim soak trials clean
 .DEFAULT_GOAL := help
 
 help:
@@ -55,7 +60,17 @@ demo: $(BASE)
 	@$(PYTHON_IN_VENV) examples/demo.py $(HOSTS)
 
 test: $(TEST)
-	$(PYTHON_IN_VENV) -m pytest -n $(JOBS) --dist worksteal $(TESTS)
+	$(PYTHON_IN_VENV) -m pytest -n $(JOBS) --dist worksteal -m "not heavy" $(TESTS)
+
+heavy: $(TEST)
+	$(PYTHON_IN_VENV) -m pytest -m heavy $(TESTS)
+
+# Each has packages of its own, so the first time takes a quarter of a minute for each.
+near-pythons:
+	@set -e; for version in $(NEAR_PYTHONS); do \
+	  echo "the near side on Python $$version"; \
+	  PYTHON=python$$version $(MAKE) --no-print-directory test VENV=$(VENV)/near-$$version TESTS="$(NEAR_TESTS)"; \
+	done
 
 # `make -k check` goes on to the next after one that finds something.
 check: ruff mypy pyright rules

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plasmid.connect.process import AROUND, BESIDE, TAIL_MAX, ChildProcess
+from plasmid.connect.process import AROUND, AROUND_NOTHING, BESIDE, TAIL_MAX, ChildProcess
 
 pytestmark = pytest.mark.real
 
@@ -177,6 +177,20 @@ def test_a_terminal_may_take_the_place_of_all_three_and_the_link_comes_apart() -
     assert read(process.link_fd) == b"secret\ndata"
     assert process.wait(END_TIMEOUT_S) == 0
     assert read_errors(process) == b"complaint"
+    process.close()
+
+
+def test_where_there_is_no_terminal_the_link_may_come_apart_all_the_same() -> None:
+    process = with_terminal(
+        AROUND_NOTHING,
+        "assert os.read(0, 1) == b'' and not os.isatty(1)\n"
+        "os.write(5, os.read(4, 9)); os.write(6, b'a'); os.write(1, b'b')",
+    )
+    assert process.side_fds == [process.stderr_fd]
+    os.write(process.link_fd, b"data")
+    assert read(process.link_fd) == b"data"
+    assert process.wait(END_TIMEOUT_S) == 0
+    assert read_errors(process) == b"ab"
     process.close()
 
 

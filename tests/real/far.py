@@ -106,6 +106,13 @@ def child_processes() -> "list[int]":
         return [int(word) for word in children.read().split()]
 
 
+def lacking(names: "tuple[str, ...]") -> "list[str]":
+    """Return which of these modules there aren't here."""
+    import importlib.util
+
+    return [name for name in names if importlib.util.find_spec(name) is None]
+
+
 def set_environment(name: str, value: str) -> None:
     """Set a variable here, for what is started from here."""
     os.environ[name] = value

@@ -11,7 +11,7 @@ import plasmid
 from tests.real import far_kinds
 from tests.real.conftest import one_way, ways
 from tests.real.far_kinds import Kinds
-from tests.real.interpreters import interpreter
+from tests.real.interpreters import SUPPORTED, interpreter
 
 TIMEOUT_S = 30
 
@@ -31,7 +31,7 @@ def test_items_of_a_far_generator_come_in_order_and_it_is_closed_when_the_reader
         assert client.wait_closed()
 
 
-@pytest.mark.parametrize("version", ["3.6", "3.7", "3.9", "3.13"])
+@pytest.mark.parametrize("version", SUPPORTED)
 def test_every_kind_of_method_works_on_every_python_of_a_far_side(router: plasmid.Router, version: str) -> None:
     context = router.local(name="old", python_path=interpreter(version))
     client: Any = context.service(Kinds, timeout=TIMEOUT_S)

@@ -6,11 +6,12 @@ is for the root to handle, and ssh can't ask for a password on the user's termin
 What asks for a password gets a terminal of its own for that, a pseudo-terminal that this process holds the other end
 of, while the link stays the socketpair:
 
-    terminal        descriptors 0, 1   2         /dev/tty       for
-    NO_TERMINAL     link               stderr    none           what asks nothing
-    BESIDE          link               stderr    the terminal   sudo, doas, ssh: they ask on /dev/tty
-    AROUND          the terminal                 the terminal   su, whose PAM asks on stdin. Link and stderr are 4, 5
-                                                                and 6; what su runs has to move them
+    terminal        descriptors 0, 1   2              /dev/tty       for
+    NO_TERMINAL     link               stderr         none           what asks nothing
+    BESIDE          link               stderr         the terminal   sudo, doas, ssh: they ask on /dev/tty
+    AROUND          the terminal       the terminal   the terminal   su, whose PAM asks on stdin. Link and stderr are
+                                                                     4, 5 and 6; what su runs has to move them
+    AROUND_NOTHING  /dev/null, stderr  stderr         none           the same where no terminal is to be had
 
 To close the terminal is also the one way to end a program that became another user: the kernel sends it a hang-up.
 """
@@ -29,12 +30,14 @@ KILL_WAIT_S = 2.0  # a killed process is gone in milliseconds, unless the kernel
 NO_TERMINAL = ""
 BESIDE = "beside"
 AROUND = "around"
+AROUND_NOTHING = "around nothing"
 # A shell opens the terminal, named in $0, and so, as the leader of a new session, makes it its own; then it becomes the
 # program. Not a function that runs between fork and exec: beside threads that can hang.
 _SHELL = "/bin/sh"
 _OPENING = {
     BESIDE: 'exec 3<>"$0" && exec 3>&- && exec "$@"',
     AROUND: 'exec 3<>"$0" && exec "$@" 4<&0 5>&1 6>&2 <&3 >&3 2>&3 3>&-',
+    AROUND_NOTHING: 'exec "$@" 4<&0 5>&1 6>&2 <"$0" >&2',
 }
 # For the command line of what is run within AROUND.
 BACK_TO_THE_LINK = "<&4 >&5 2>&6 4<&- 5>&- 6>&-"
@@ -83,8 +86,11 @@ class ChildProcess:
         terminals = (-1, -1)
         if terminal:
             _require_program(argv[0])
-            terminals = _open_terminal()
-            argv = [_SHELL, "-c", _OPENING[terminal], os.ttyname(terminals[1])] + argv
+            name = os.devnull
+            if terminal != AROUND_NOTHING:
+                terminals = _open_terminal()
+                name = os.ttyname(terminals[1])
+            argv = [_SHELL, "-c", _OPENING[terminal], name] + argv
         near, far = socketpair(AF_UNIX, SOCK_STREAM)
         try:
             popen = subprocess.Popen(

@@ -17,7 +17,7 @@ import time
 from plasmid.boot.first_stage import first_stage
 from plasmid.connect.connector import Connector
 from plasmid.connect.handshake import STEP_HELLO, STEP_MARK, STEP_SEND, Handshake, HandshakeState, describe_end
-from plasmid.connect.process import BESIDE, ChildProcess, NoTerminal
+from plasmid.connect.process import AROUND_NOTHING, BESIDE, NO_TERMINAL, ChildProcess, NoTerminal
 from plasmid.core.errors import ConnectError
 
 TYPE_CHECKING = False
@@ -161,9 +161,10 @@ def _spawn(connector: Connector, argv: "List[str]", has_secrets: bool) -> ChildP
         return ChildProcess.spawn(argv, connector.environment(), connector.terminal)
     except NoTerminal:
         # In a container without /dev/pts, say. Who isn't asked needs none.
-        if connector.terminal != BESIDE or has_secrets:
+        if has_secrets:
             raise
-        return ChildProcess.spawn(argv, connector.environment())
+        instead = NO_TERMINAL if connector.terminal == BESIDE else AROUND_NOTHING
+        return ChildProcess.spawn(argv, connector.environment(), instead)
 
 
 class _Clock:
