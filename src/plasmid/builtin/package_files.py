@@ -8,7 +8,6 @@ nothing.
 
 import fnmatch
 import os
-import zipfile
 from importlib.machinery import all_suffixes
 from time import monotonic
 
@@ -55,6 +54,8 @@ class PackageFiles:
             if path in self._listing(package, folder, patterns):
                 archive, inside = archive_of(folder)
                 if archive:
+                    import zipfile  # it is slow to import, and a bare Python has none
+
                     with zipfile.ZipFile(archive) as file:
                         return file.read(inside + path)
                 return read_beneath(folder, path)
@@ -77,6 +78,8 @@ class PackageFiles:
     def _list(self, package: str, folder: str, patterns: "Patterns") -> "Iterator[str]":
         archive, inside = archive_of(folder)
         if archive:
+            import zipfile
+
             with zipfile.ZipFile(archive) as file:
                 names = [name[len(inside) :] for name in file.namelist() if name.startswith(inside)]
             yield from filter(_is_data, names)
