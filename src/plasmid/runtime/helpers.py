@@ -33,11 +33,18 @@ class Helpers:
                 return
             self._busy += 1
             if self._busy > len(self._threads) and len(self._threads) < self._size_max:
-                name = "plasmid-helper-%d" % (len(self._threads) + 1)
-                thread = threading.Thread(target=self._serve, name=name, daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                self._start_thread()
         self._latch.put((fn, args))
+
+    def _start_thread(self) -> None:
+        name = "plasmid-helper-%d" % (len(self._threads) + 1)
+        thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # From 3.12 on an interpreter that ends starts none: those that are there do it, one after the other.
+            return
+        self._threads.append(thread)
 
     def _serve(self) -> None:
         while True:
