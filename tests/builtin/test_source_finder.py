@@ -9,6 +9,8 @@ import pytest
 from plasmid.builtin.modules import ModuleServer
 from plasmid.builtin.source_finder import SOURCE_SIZE_MAX, find
 from plasmid.core.address import parse
+from plasmid.runtime.importer import Finder
+from plasmid.runtime.missing import FirstFinder, LastFinder
 from tests.builtin.module_files import Files, sent
 
 CHILD = parse("/3")
@@ -95,3 +97,14 @@ def test_a_lazy_module_in_memory_is_not_loaded_by_being_asked_for(files: Files) 
 
 def test_names_in_memory_under_an_alias_are_found_by_their_name_only() -> None:
     assert find("os.path") is None
+
+
+def test_what_is_asked_for_is_never_asked_for_of_the_parent_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A relay's own finders, at both ends of sys.meta_path. While they asked, an import of the same name in the relay
+    # itself found nothing.
+    asked: list[str] = []
+    finders = [kind(lambda name, path, target: asked.append(name)) for kind in (Finder, LastFinder)]
+    first = FirstFinder(lambda name, path, target: asked.append(name), lambda: True)
+    monkeypatch.setattr(sys, "meta_path", [first, *finders, *sys.meta_path])
+    assert find("nowhere") is None
+    assert asked == []

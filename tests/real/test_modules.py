@@ -47,7 +47,8 @@ def sent(caplog: pytest.LogCaptureFixture, logger: str) -> "Counter[str]":
 def test_each_link_of_a_chain_carries_each_module_once(
     router: plasmid.Router, package: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO)  # for what the hops send
+    caplog.set_level(logging.INFO, "plasmid.audit")
     chain = [router.local(name="hop1")]
     for number in (2, 3):
         chain.append(router.local(name=f"hop{number}", via=chain[-1]))

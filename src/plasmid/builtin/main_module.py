@@ -33,7 +33,7 @@ def find_main() -> "Tuple[Optional[Found], str]":
     names = dict_of(sys.modules.get("__main__"))
     spec = names.get("__spec__")
     path = names.get("__file__")
-    if not isinstance(path, str):
+    if not isinstance(path, str) or path == "<stdin>":
         typed = text_of_command() if typed_cells() is None else ""
         return (None if typed is None else Found(Found.SOURCE, TYPED, False, cut(typed))), ""
     text = source_of(getattr(spec, "name", "__main__"), names.get("__loader__"), path)

@@ -1,6 +1,7 @@
 """The audit log: what of this machine's modules and data went to which context, and what was refused.
 
-Logger `plasmid.audit`, at level INFO. Names come from children, so they are escaped.
+Logger `plasmid.audit`, at level INFO, and only once that logger was given a level of its own: a program that shows
+what else is INFO needn't be told of each module. Names come from children, so they are escaped.
 """
 
 import sys
@@ -19,7 +20,7 @@ def _log() -> "Optional[Any]":
     # While another thread is at it, getLogger is missing.
     get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
     log = get_logger("plasmid.audit") if get_logger is not None else None
-    return log if log is not None and log.isEnabledFor(20) else None  # logging.INFO
+    return log if log is not None and log.level and log.isEnabledFor(20) else None  # logging.INFO
 
 
 def audit_modules(reply: "Dict[str, Any]", address: bytes) -> None:

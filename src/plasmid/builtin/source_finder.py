@@ -14,6 +14,8 @@ import sys
 import tokenize
 from types import ModuleType
 
+from plasmid.runtime.importer import Finder
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List, Optional
@@ -120,8 +122,8 @@ def _find_spec(name: str, path: "Optional[List[str]]") -> "Optional[importlib.ma
             continue
         if finder is importlib.machinery.PathFinder:
             spec = _find_on_path(name, sys.path if path is None else path)
-        elif type(finder).__module__ == "plasmid.runtime.importer" or not hasattr(finder, "find_spec"):
-            continue  # our own would ask the parent
+        elif isinstance(finder, Finder) or not hasattr(finder, "find_spec"):
+            continue  # our own would ask the parent, for this context
         else:
             try:
                 spec = finder.find_spec(name, path, None)

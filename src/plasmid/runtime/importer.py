@@ -15,6 +15,7 @@ import sys
 import zlib
 from _frozen_importlib import ModuleSpec  # importlib.machinery would cost 1 ms
 from _frozen_importlib_external import MAGIC_NUMBER  # type: ignore[import-not-found,unused-ignore]
+from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Importer:
         # ask([name]) blocks until the parent's reply to "find" is there, and raises if there's none.
         self.ask: "Optional[Ask]" = None
         self.refused: "Dict[str, str]" = {}
-        self.asking: "set[str]" = set()
+        self.asking: "set[Tuple[int, str]]" = set()  # by thread
         self.pushed = 0
         self.python = ""  # the version that the modules come from
 
@@ -100,16 +101,17 @@ class Importer:
 
     def find(self, name: str) -> "Optional[ModuleSpec]":
         """Find a module among those that were sent, or ask for it."""
-        if name in self.asking:
-            return None  # by this thread: it is what the answer's own error would have to be read with
+        asked = get_ident(), name
+        if asked in self.asking:
+            return None  # it is what the answer's own error would have to be read with
         if name not in self.modules and self.ask:
-            self.asking.add(name)
+            self.asking.add(asked)
             try:
                 self.take(self.ask([name]))
             except Exception as error:
                 raise ImportError("asking the parent for module %r: %s" % (name, error), name=name) from error
             finally:
-                self.asking.discard(name)
+                self.asking.discard(asked)
         loader = self.modules.get(name)
         if not loader:
             return None
@@ -120,7 +122,7 @@ class Importer:
     def take(self, reply: "Dict[str, Any]") -> None:
         """Keep what a reply to "find" brought: modules, and why others aren't sent."""
         for name, package, path, data, code in reply["found"]:
-            size = 0 if name in self.asking else len(data or b"") + len(code)
+            size = 0 if (get_ident(), name) in self.asking else len(data or b"") + len(code)
             if name not in self.modules and self.pushed + size <= PUSHED_SIZE_MAX:
                 self.pushed += size
                 self.modules[name] = Loader(package, path, data, code, size)
