@@ -10,7 +10,7 @@ import pytest
 
 from plasmid.core.errors import Cancelled, DeadlineExceeded, Overloaded, Refused, UnsendableValue
 from plasmid.service import AllowAny, AllowNames, DeduplicatingInvoker, Pool, Service, expose
-from plasmid.service.deduplicate import Response, Responses, digest
+from plasmid.service.deduplicate import LAST_MAX, LAST_SIZE_MAX, Response, Responses, digest
 from plasmid.service.invokers import Request
 from plasmid.testing import ANSWER_TIMEOUT_S, FakeCall, FakeJob, FakeRouter
 
@@ -37,6 +37,32 @@ def test_the_first_request_runs_those_who_come_meanwhile_are_parked_and_all_get_
     assert responses.finish(KEY, response, keep=True) == ([second, third], None)
     assert responses.admit(KEY, request(), 0) == ("parked", response)
     assert responses.parked == 0
+
+
+# S9, D8
+def test_who_came_in_time_and_is_looked_at_late_gets_the_response_though_it_is_not_kept() -> None:
+    responses = Responses(entries_max=0, size_max=100, parked_max=10)
+    responses.admit(KEY, request(), 0)
+    in_time, other = request(), request()
+    failed = done()
+    responses.finish(KEY, failed, keep=False)
+    assert responses.admit(KEY, in_time, 0) == ("parked", failed)
+    assert responses.admit(OTHER, other, 0) == ("run", None)
+    assert responses.admit(KEY, request(), 0) == ("run", None)
+
+
+def test_of_many_responses_that_are_not_kept_the_last_ones_are_remembered() -> None:
+    responses = Responses(entries_max=10, size_max=100, parked_max=10)
+    in_time = request()
+    keys = [b"%d" % number for number in range(LAST_MAX + 1)]
+    for key in keys:
+        responses.admit(key, request(), 0)
+        large = Response([bytes(LAST_SIZE_MAX + (key == keys[-1]))], None)
+        responses.finish(key, large, keep=False)
+    found = [responses.admit(key, in_time, 0)[0] for key in (keys[0], keys[1], keys[-1])]
+    assert found == ["parked", "parked", "run"], "the last is too large"
+    responses.finish(keys[-1], done(), keep=False)
+    assert [responses.admit(key, in_time, 0)[0] for key in (keys[0], keys[1])] == ["run", "parked"]
 
 
 def test_a_response_that_is_not_kept_is_made_anew_for_who_comes_later() -> None:

@@ -9,6 +9,8 @@ is this request the one to make it? What happens to a key:
                                                                               apart, for a run after this one
     kept       it gets the response         -                                 absent
 
+A request that had come before the response was there, and is looked at only afterwards, gets it too, kept or not.
+
 A parked request is an object in a list, not a thread. Parking one has to be cheap, as thousands may ask at once: the
 same method with the same bytes as arguments has the same key, so neither is read a second time.
 """
@@ -17,7 +19,17 @@ from threading import Lock
 from time import monotonic
 
 from plasmid.core.errors import Cancelled, DeadlineExceeded, PlasmidError
-from plasmid.service.invokers import NO_REPLY, Invoker, Request, answerable, attempt, current_job, fail, overloaded
+from plasmid.service.invokers import (
+    NO_REPLY,
+    Invoker,
+    Request,
+    answerable,
+    attempt,
+    current_job,
+    fail,
+    numbers,
+    overloaded,
+)
 from plasmid.service.methods import ASYNC
 
 TYPE_CHECKING = False
@@ -35,6 +47,9 @@ KEY_SIZE = 32
 # Arguments whose key is remembered, and the bytes that each may be.
 KNOWN_MAX = 256
 KNOWN_SIZE_MAX = 1024
+# How many responses that aren't kept are remembered a while, and the bytes that each may be.
+LAST_MAX = 64
+LAST_SIZE_MAX = 64 << 10
 # How many requests are looked at in one go, before the thread may be wanted elsewhere.
 BATCH_MAX = 64
 
@@ -78,6 +93,9 @@ class Responses:
         self._runs = {}  # type: Dict[bytes, Run]
         # In the order of their last use.
         self._kept = {}  # type: Dict[bytes, Response]
+        # Of the last executions whose response wasn't kept: it, and which requests had come by then. A thread may have
+        # taken one of those in hand, and not have looked at it yet when the execution ended.
+        self._last = {}  # type: Dict[bytes, Tuple[int, Response]]
 
     def admit(self, key: bytes, request: Request, now: float) -> "Tuple[str, Optional[Response]]":
         """Return what is to be done with a request, and the response if it is there already."""
@@ -88,6 +106,9 @@ class Responses:
                 self._kept[key] = kept
                 return self.PARKED, kept
             self.size -= kept.size
+        came_before, last = self._last.get(key, (0, None))
+        if request.number < came_before:
+            return self.PARKED, last
         run = self._runs.get(key)
         if run is None:
             self._runs[key] = Run()
@@ -114,6 +135,11 @@ class Responses:
             self.size += response.size
             while len(self._kept) > self.entries_max or self.size > self.size_max:
                 self._drop(next(iter(self._kept)))
+        elif not run.is_stale and response.size <= LAST_SIZE_MAX:
+            self._last.pop(key, None)
+            self._last[key] = next(numbers), response
+            if len(self._last) > LAST_MAX:
+                del self._last[next(iter(self._last))]
         return parked, self._next_run(key, run.later)
 
     def pass_on(self, key: bytes) -> "Optional[Request]":

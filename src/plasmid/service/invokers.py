@@ -7,6 +7,7 @@ method exist, do the policies allow the caller, is the message within its limit,
 decoded and checked. Whatever user code raises, SystemExit included, is caught in attempt() and becomes an answer.
 """
 
+from itertools import count
 from time import monotonic
 
 from plasmid.core.errors import (
@@ -46,17 +47,22 @@ class NoReply:
 NO_REPLY = NoReply()  # type: Any
 
 
+# Of requests, in the order of their arrival; whoever takes one later gets a larger one.
+numbers = count()
+
+
 class Request:
     """One call on its way through an invoker: the message, and what reading it has found.
 
-    lane: whose turn it takes, see lanes.py. is_detached: it goes on without a thread of the pool. course: what goes on
-    then, once it has begun: an Outflow or a Task.
+    number: less than that of every request that comes later. lane: whose turn it takes, see lanes.py. is_detached: it
+    goes on without a thread of the pool. course: what goes on then, once it has begun: an Outflow or a Task.
     """
 
-    __slots__ = "job", "lane", "method", "args", "sender", "key", "is_started", "is_detached", "course"
+    __slots__ = "job", "number", "lane", "method", "args", "sender", "key", "is_started", "is_detached", "course"
 
     def __init__(self, job: "Message", lane: bytes = b"") -> None:
         self.job = job
+        self.number = next(numbers)
         self.lane = lane
         self.method = None  # type: Optional[Method]
         self.args = None  # type: Any
