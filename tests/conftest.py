@@ -16,6 +16,10 @@ from tests.real import leftovers, sshd, users
 pytest_plugins = ["tests.real.lab.fixtures"]
 
 TESTS = Path(__file__).parent
+
+# What administers networks and mounts isn't on every user's PATH, and the lab's programs start it by name.
+os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+
 # A far side may take 2 s to go once its link is closed; that is promised, and the machine may be busy.
 PROCESS_END_TIMEOUT_S = float(os.environ.get("PLASMID_TEST_END_TIMEOUT_S", "6"))
 # Threads and descriptors go with the objects that hold them; only daemon threads may need a moment.
