@@ -10,6 +10,7 @@ import plasmid
 from plasmid.core.errors import PlasmidError, RemoteError
 from plasmid.runtime.ports import Latch
 from plasmid.service import AllowAny, Invoker, Pool, SerializedInvoker, Service, expose
+from plasmid.service.invokers import Request
 from plasmid.testing import ANSWER_TIMEOUT_S
 from tests.service.live import acquire
 
@@ -138,6 +139,30 @@ def test_a_serialized_method_that_waits_for_its_own_service_is_told_so_at_once_a
 def test_so_is_an_async_method(served: Served) -> None:
     served.assert_refused(served.client.await_itself.start())
     assert served.client.echo("next") == "next"
+
+
+class Lingering(SerializedInvoker):
+    """Keeps the thread that has begun an async method until `go` is set."""
+
+    go = threading.Event()
+
+    def serve(self, request: Request) -> None:
+        super().serve(request)
+        if request.is_detached:
+            self.go.wait(ANSWER_TIMEOUT_S)
+
+
+# S8
+def test_so_is_one_that_awaits_before_the_thread_that_began_it_has_let_go(
+    router: plasmid.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Front, "invoker_class", Lingering)
+    Lingering.go.clear()
+    served = Served(router)
+    try:
+        served.assert_refused(served.client.await_itself.start())
+    finally:
+        Lingering.go.set()
 
 
 # S8

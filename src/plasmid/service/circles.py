@@ -36,7 +36,8 @@ def refuse_circle(call: Call, worker: "Optional[Worker]") -> None:
 
 def _in_circle(pool: "Workshop", call: "Any", worker: "Optional[Worker]") -> "Optional[Message]":
     """Return the call in line in the circle that waiting for `call` closes, None if it closes none. Under the lock."""
-    workers = [other for other in pool._crew.workers if other.task is not None]
+    # A thread that has just begun an async method still has its request in hand, while that may await already.
+    workers = [other for other in pool._crew.workers if other.task is not None and not other.task[1].is_detached]
     in_line = None  # type: Optional[Message]
     for _ in range(len(workers) + 1):  # who waits in another's circle doesn't come back here
         job = _own_job(call)
