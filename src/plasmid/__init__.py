@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from plasmid.chain import Chain as Chain
     from plasmid.channel import Channel as Channel
     from plasmid.connect.many import Connected as Connected
+    from plasmid.connect.restarts import Restart as Restart
     from plasmid.connect.secret import Secret as Secret
+    from plasmid.connect.supervised import Supervised as Supervised
     from plasmid.core.errors import CallError as CallError
     from plasmid.core.errors import Cancelled as Cancelled
     from plasmid.core.errors import ConnectError as ConnectError

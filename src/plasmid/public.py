@@ -15,6 +15,8 @@ PUBLIC = {
     "plasmid.builtin.files": "FileService",
     "plasmid.builtin.push": "PushFileService",
     "plasmid.connect.many": "Connected",
+    "plasmid.connect.restarts": "Restart",
+    "plasmid.connect.supervised": "Supervised",
     "plasmid.fleet": "Fleet",
     "plasmid.builtin.preload": "preload",
     "plasmid.program": "declare main takes_econtext takes_router timeout",
@@ -32,11 +34,13 @@ MODULES = {name: module for module, names in PUBLIC.items() for name in names.sp
 
 HOOKS = {
     "fork": "plasmid.forks:first_fork",
+    "make_pool": "plasmid.runtime.helpers:make_pool",
     "pool": "plasmid.service.child:make_pool",
     "proxy": "plasmid.service.proxy:Proxy",
     "router": "plasmid.surroundings:surroundings",
     "shutdown": "plasmid.surroundings:shut_down",
     "detach": "plasmid.surroundings:detach",
+    "on_lost": "plasmid.losses:on_lost",
     "children": "plasmid.builtin.children:handle",
     "plumbing": "plasmid.runtime.receivers:Plumbing",
     "functions": "plasmid.runtime.functions:serve",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from plasmid.connect.connector import Connector
     from plasmid.connect.starting import Started
+    from plasmid.connect.supervised import Supervision
 
 # What links to children need must be in memory before the first: a switch can't wait for it.
 NEEDED_BY_LINKS = (relay,)
@@ -128,6 +129,7 @@ class Router(Ways):
         self._starting = []  # type: List[threading.Event]  # one for each connection being made, set at its end
         self._closed = False
         self.starters = Helpers(STARTERS_MAX)
+        self.supervision = None  # type: Optional[Supervision]  # once there are supervised contexts
         self._is_root = _runtime is None
         if _runtime is None:
             _use_fast_codec()
@@ -203,9 +205,7 @@ class Router(Ways):
             number = runtime.node.new_child_number()
             self._starting.append(ended)
         try:
-            return self._start_numbered(
-                number, connector, progress, lambda: connecting.GIVEN_UP if self._closed else given_up()
-            )
+            return self._start_numbered(number, connector, progress, why_not)
         finally:
             self._starting.remove(ended)
             ended.set()
@@ -324,6 +324,8 @@ class Router(Ways):
 
     def _end_children(self, until: float) -> None:
         """Close the pool, give up what is being started, and have all children leave, until that time."""
+        if self.supervision is not None:
+            self.supervision.close()
         pool = self.jobs.pool
         if pool is not None:
             pool.close()

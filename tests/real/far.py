@@ -287,6 +287,26 @@ def run_there(context: "Any") -> int:
     return plasmid.commands.run(context, ["true"]).status
 
 
+@plasmid.takes_router
+def supervise_and_kill(router: "Router") -> "list[int]":
+    """Kill a supervised context below this one; return the numbers of its processes before and after."""
+    import signal
+
+    lost = threading.Event()
+    below = router.supervise("local:", restart=plasmid.Restart(first_s=0.05))
+    below.on_lost(lambda context, reason: lost.set())
+    pids = [below.call(os.getpid)]
+    os.kill(pids[0], signal.SIGKILL)
+    lost.wait(GATE_TIMEOUT_S)
+    pids.append(below.wait(GATE_TIMEOUT_S).call(os.getpid))
+    return pids
+
+
+def tell_of_loss(context: "Any", out: "plasmid.Sender") -> None:
+    """Tell `out` of the loss of `context`, once there is one."""
+    context.on_lost(lambda lost, reason: out.put([str(lost), reason]))
+
+
 # ---------------------------------------------------------------- what is around a function
 
 

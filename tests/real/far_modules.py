@@ -36,6 +36,15 @@ def questions() -> int:
     return plain.count  # type: ignore[attr-defined,no-any-return]
 
 
+def is_held(name: str) -> bool:
+    """Return whether the parent has sent this module, be it imported or not."""
+    from plasmid.runtime import importer
+
+    own = importer.current
+    assert own is not None
+    return name in own.modules
+
+
 def raise_here() -> None:
     """Raise an error."""
     raise LookupError  # here

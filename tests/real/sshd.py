@@ -161,13 +161,20 @@ class Server:
         self._process = None
         return forgotten
 
+    def start_again(self) -> None:
+        """Listen again, after stop(), where it did before; its log goes on."""
+        if not self._listen():
+            raise RuntimeError(f"sshd did not start again; its log says:\n{self.log_path.read_text()}")
+
     def _start_once(self) -> bool:
         self.port = ports.free_port()
-        config = self.folder / "sshd_config"
-        config.write_text("\n".join(self._server_options()) + "\n")
-        with self.log_path.open("wb") as log:
+        (self.folder / "sshd_config").write_text("\n".join(self._server_options()) + "\n")
+        return self._listen()
+
+    def _listen(self) -> bool:
+        with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [parts.required_program("sshd"), "-D", "-e", "-f", str(config)],
+                [parts.required_program("sshd"), "-D", "-e", "-f", str(self.folder / "sshd_config")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -10,7 +10,7 @@ from plasmid.connect.supply import supply_in
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
-    from typing import Any, Callable, Iterable, Mapping, Optional
+    from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, Union
 
     from typing_extensions import Unpack
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         SudoOptions,
         SuOptions,
     )
+    from plasmid.connect.restarts import Restart
+    from plasmid.connect.supervised import Supervised
     from plasmid.runtime.context import Context
     from plasmid.runtime.runtime import Runtime
 
@@ -162,6 +164,28 @@ class Ways:
             self, many.read_targets(targets, options, supply), via, limit, fan_out, progress
         )
         return connecting_all.run(timeout, cancel, keep)
+
+    def supervise(
+        self,
+        target: "Union[str, Connector]",
+        restart: "Optional[Restart]" = None,
+        via: "Optional[Context]" = None,
+        services: "Sequence[Any]" = (),
+        prepare: "Optional[Callable[[Context], object]]" = None,
+        wait: bool = True,
+        **options: "Any",
+    ) -> "Supervised":
+        """Return a context that is started again whenever it is lost.
+
+        target: a URL as for connect(), or a connector. restart: how patiently. via: a context, which may be supervised
+        itself. services: classes, or names, that are started there each time, besides those that were called by way of
+        what this returns. prepare: called with each new context before it takes calls. wait: until it is there, and
+        raise ConnectError if it can't be started; else return at once. options: as for connect().
+        """
+        from plasmid.connect import supervised
+
+        router = self  # type: Any
+        return supervised.supervise(router, target, restart, via, list(services), prepare, wait, options)
 
     def _by(self, scheme: str, options: "Mapping[str, Any]", **fields: "Any") -> "Context":
         fields.update(options)

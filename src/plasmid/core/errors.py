@@ -50,9 +50,13 @@ class NotSent(CallError):
 
 
 class ContextLost(CallError):
-    """The context, or a link on the way to it, was lost while the call was out."""
+    """The context, or a link on the way to it, was lost while the call was out.
+
+    retry_after: in how many seconds a supervised context is started again that isn't there now; else None.
+    """
 
     code = "ContextLost"
+    retry_after = None  # type: Optional[float]
     advice = "The call may have run; check before you repeat it."
 
 

@@ -389,6 +389,13 @@ class Context:
         """
         self.runtime.hook("shutdown")(self, wait)
 
+    def on_lost(self, fn: "Callable[[Context, str], object]") -> None:
+        """Have fn(context, reason) called once when that context is no more, however it ended; at once if it has.
+
+        Each call is made on a helper thread; what one raises is shown, and stops no other.
+        """
+        self.runtime.hook("on_lost")(self, fn)
+
     def detach(self) -> int:
         """Let that context go on without us until its function calls have ended; return its process id."""
         return self.runtime.hook("detach")(self)  # type: ignore[no-any-return]

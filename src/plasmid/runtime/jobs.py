@@ -245,7 +245,7 @@ class Jobs:
             raise Refused("", "", "no service has been activated here by a parent yet")
         else:
             self.awaiting_pool = [job]
-            self.defer(_make_pool, self._runtime)
+            self.defer(lambda: self._runtime.hook("make_pool")(self._runtime))
 
     def cancelled(self, event: "events.CallCancelled") -> None:
         """Take note that nobody waits for a call. A handler of the loop."""
@@ -264,12 +264,6 @@ class Jobs:
         self._running.pop((source, id), None)
         error = Cancelled("", "", "%s dropped the request without an answer" % name)
         self._runtime.node.calls.answer(source, id, _protocol_error(error), True)
-
-
-def _make_pool(runtime: "Runtime") -> None:
-    from plasmid.runtime.helpers import make_pool
-
-    make_pool(runtime)
 
 
 def _nothing() -> None:
