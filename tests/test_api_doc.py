@@ -22,7 +22,7 @@ ROW = re.compile(r"^\| (?P<names>`[^|]+`) \|")
 
 PUBLIC_NAMES: Any = find("__all__")
 # What the classes that aren't made by users show of themselves: `Context`, and not how one is constructed.
-MADE_ELSEWHERE = {"Connected", "Context", "Call", "Sender"}
+MADE_ELSEWHERE = {"Connected", "Context", "Call", "Sender", "Supervised"}
 
 
 class Shown(NamedTuple):
