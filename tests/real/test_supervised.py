@@ -11,6 +11,7 @@ import plasmid
 from plasmid.connect import parse
 from plasmid.connect.restarts import State
 from plasmid.connect.ssh import Ssh
+from plasmid.connect.supervised import Status
 from tests.real import far, far_modules, leftovers, sshd
 from tests.real.conftest import one_way
 
@@ -38,7 +39,7 @@ def kill_ssh(router: plasmid.Router, context: plasmid.Supervised) -> None:
     known.get(TIMEOUT_S)
 
 
-def until(context: plasmid.Supervised, state: str) -> plasmid.connect.supervised.Status:
+def until(context: plasmid.Supervised, state: str) -> Status:
     """Return its status once it is in that state."""
 
     def differs() -> "list[str]":
