@@ -21,6 +21,7 @@ from plasmid.boot.bundle import syntax_tree
 from plasmid.builtin import bytecode
 from plasmid.builtin.main_module import cut
 from plasmid.builtin.modules import ModuleServer
+from plasmid.runtime.importer import Loader
 from tests.builtin.module_files import Files
 from tests.real.interpreters import SUPPORTED, interpreter
 
@@ -38,6 +39,13 @@ if typing.TYPE_CHECKING:
     from .later_e import y
 else:
     import r
+if __name__ == "__main__":
+    import later_f
+    from later_g import z
+elif "__main__" == __name__:
+    import later_h
+else:
+    import s
 try:
     import l
 except ImportError:
@@ -53,10 +61,11 @@ with a: import q
 """ + "".join(f"import n{number}\n" for number in range(300))
 
 AT_IMPORT = [
-    *("a", "b.c", "e", "e.f", "e.g", "top.mid", "top.mid.h", "top.mid.i", "top.mid.i.j", "top.k", "r"),
+    *("a", "b.c", "e", "e.f", "e.g", "top.mid", "top.mid.h", "top.mid.i", "top.mid.i.j", "top.k", "r", "s"),
     *("l", "m", "q", *(f"n{number}" for number in range(300)), "p"),
 ]
 LATER = ["later_a", "later_d", "top.mid.later_e", "top.mid.later_e.y", "later_b", "later_c", "later_c.x"]
+LATER += ["later_f", "later_g", "later_g.z", "later_h"]
 
 SCRIPT = """
 import json, sys
@@ -87,8 +96,8 @@ def test_a_package_imports_from_itself_and_nothing_from_above_the_top() -> None:
     above = bytecode.compiled("from .. import x", "x")
     assert relative is not None
     assert above is not None
-    assert bytecode.imports_of(relative, "top", True) == (["top", "top.x"], [])
-    assert bytecode.imports_of(above, "top", True) == ([], [])
+    assert bytecode.imports_of(relative.code, "top", True) == (["top", "top.x"], [])
+    assert bytecode.imports_of(above.code, "top", True) == ([], [])
 
 
 def test_what_does_not_compile_here_has_no_code() -> None:
@@ -103,11 +112,11 @@ def test_what_python_keeps_compiled_is_used_while_it_is_that_of_the_source(tmp_p
     cache = Path(str(py_compile.compile(str(path), doraise=True)))
     # What stands in the cache is not looked at twice, so this tells where the code came from.
     cache.write_bytes(cache.read_bytes()[:16] + marshal.dumps(compile("price = 8", "elsewhere", "exec")))
-    code = bytecode.compiled("price = 7", "/<sent>/shop.py", str(path))
-    assert code is not None
+    found = bytecode.compiled("price = 7", "/<sent>/shop.py", str(path))
+    assert found is not None
     names: dict[str, object] = {}
-    exec(code, names)
-    assert (names["price"], code.co_filename) == (8, "/<sent>/shop.py")
+    exec(found.code, names)
+    assert names["price"] == 8
 
     path.write_text("price = 70")
     assert bytecode._cached(str(path)) is None, "another source"
@@ -126,8 +135,10 @@ def test_functions_say_that_they_come_from_where_they_were_sent(tmp_path: Path) 
     path = tmp_path / "shop.py"
     path.write_text("def price():\n    return [lambda: 7]")
     py_compile.compile(str(path), doraise=True)
-    code = bytecode.compiled(path.read_text(), "/<sent>/shop.py", str(path))
-    assert code is not None
+    found = bytecode.compiled(path.read_text(), "/<sent>/shop.py", str(path))
+    assert found is not None
+    code = Loader(False, "/<sent>/shop.py", None, found.packed()).get_code()
+    assert code.co_filename == "/<sent>/shop.py"
     names: dict[str, object] = {}
     exec(code, names)
     price = names["price"]
@@ -137,7 +148,7 @@ def test_functions_say_that_they_come_from_where_they_were_sent(tmp_path: Path) 
 
 def test_packed_code_is_the_magic_number_and_the_compressed_code() -> None:
     code = compile("price = 7", "shop.py", "exec")
-    data = bytecode.packed(code)
+    data = bytecode.Compiled(code).packed()
     assert data[:4] == importlib.util.MAGIC_NUMBER
     assert marshal.loads(zlib.decompress(data[4:])) == code
 

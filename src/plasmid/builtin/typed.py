@@ -32,9 +32,9 @@ def permitting(runtime: "Runtime", modules: "ModuleServer") -> "Callable[[bytes,
         definitions = definitions_of(cells)
         new = {number: definitions[number] for number in range(sent.get(address, 0), len(cells))}
         for text in new.values():
-            code = bytecode.compiled(text, "<typed>")
-            if code is not None:
-                at_import, later = bytecode.imports_of(code, "__main__", False)
+            compiled = bytecode.compiled(text, "<typed>")
+            if compiled is not None:
+                at_import, later = bytecode.imports_of(compiled.code, "__main__", False)
                 modules.policy.sent(address, "__main__", at_import + later)
         sent[address] = len(cells)
         call = Context(runtime, address).send_call(

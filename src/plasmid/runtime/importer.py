@@ -10,6 +10,7 @@ has the sender's magic number, the code that it makes. Python's lock per module 
 name ask once.
 """
 
+import _imp
 import marshal
 import sys
 import zlib
@@ -59,7 +60,9 @@ class Loader:
     def get_code(self, name: str = "") -> "CodeType":
         # Only a parent sends it, and whatever that sends is run here anyway.
         if self.code[:4] == MAGIC_NUMBER and not sys.flags.optimize:
-            return marshal.loads(zlib.decompress(self.code[4:]))  # type: ignore[no-any-return]
+            code: "CodeType" = marshal.loads(zlib.decompress(self.code[4:]))
+            _imp._fix_co_filename(code, self.path)  # type: ignore[attr-defined]
+            return code
         return compile(self.get_source(), self.path, "exec", dont_inherit=True)
 
     def get_filename(self, name: str = "") -> str:
