@@ -1,16 +1,17 @@
 """What bench/imports.py runs on far sides."""
 
+import os
 import sys
 from time import perf_counter
 
 
 def get_ready(folder: str) -> None:
-    """Do what the first import of a missing module costs once: site-packages are added, and `missing` has come."""
-    from plasmid.runtime import importer, missing
+    """Do what the first import of a missing module costs once, which is to add site-packages; and do without those."""
+    from plasmid.runtime import missing
 
-    assert importer.current is not None
     assert missing.current is not None
     missing.current.run_site()
+    sys.path[:] = [path for path in sys.path if os.path.basename(path) not in ("site-packages", "dist-packages")]
     if folder:
         sys.path.insert(0, folder)
         sys.dont_write_bytecode = True

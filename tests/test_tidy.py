@@ -106,6 +106,7 @@ LAYERS = (
         "builtin/__init__.py",
         "builtin/source_finder.py",
         "builtin/bytecode.py",
+        "builtin/packing.py",
         "builtin/typed.py",
         "builtin/preload.py",
         "builtin/environments.py",

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from plasmid.builtin.modules import NAMES_COUNT_MAX, ModuleServer
+from plasmid.builtin.packing import SOURCE_LEVEL
 from plasmid.core.address import parse
 from plasmid.runtime import importer
 from tests.builtin.module_files import Files, sent
@@ -399,7 +400,7 @@ def test_a_relay_hands_on_what_it_was_sent_as_it_is(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(importer, "current", relayed)
     relay = ModuleServer(allow_modules=["shop", "__main__", "firm"])
     assert relay.find(["shop"], GRANDCHILD)["found"] == [
-        ["shop", True, "<plasmid>/shop/__init__.py", zlib.compress(b"from . import till"), b""],
+        ["shop", True, "<plasmid>/shop/__init__.py", zlib.compress(b"from . import till", SOURCE_LEVEL), b""],
         entry,
     ]
     assert relay.find(["__main__", "firm"], GRANDCHILD)["found"] == [main, firm]

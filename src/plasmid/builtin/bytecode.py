@@ -19,7 +19,7 @@ from types import CodeType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Tuple
+    from typing import Any, Iterator, List, Optional, Tuple
 
 MAGIC: bytes = MAGIC_NUMBER
 CACHE_SIZE_MAX = 32 << 20
@@ -36,8 +36,8 @@ _LOADS = {
 }
 _JUMPS_IF_FALSE = {code for name, code in opcode.opmap.items() if "POP_JUMP" in name and name.endswith("IF_FALSE")}
 _JUMP_UNIT = 2 if sys.version_info >= (3, 10) else 1
-# From the load of a name to the jump that tests it, in bytes: caches, a conversion to bool, an extended argument.
-_TEST_SIZE_MAX = 32
+# From the load of a name to the jump that tests it: a comparison, caches, a conversion to bool, an extended argument.
+_TEST_LENGTH_MAX = 16
 
 
 class Compiled:
@@ -49,10 +49,16 @@ class Compiled:
         self.code = code
         self._marshalled = marshalled
 
+    def marshalled(self) -> bytes:
+        """Return the code as bytes."""
+        if not self._marshalled:
+            self._marshalled = marshal.dumps(self.code)
+        return self._marshalled
+
     def packed(self) -> bytes:
         """Return it as it travels to an interpreter with this one's magic number."""
         # Level 1: 8 in 100 bytes more than with 6, in less than half the time, and it is done while somebody waits.
-        return MAGIC + zlib.compress(self._marshalled or marshal.dumps(self.code), 1)
+        return MAGIC + zlib.compress(self.marshalled(), 1)
 
 
 def compiled(source: str, path: str, file: str = "") -> "Optional[Compiled]":
@@ -111,42 +117,72 @@ def imports_of(code: CodeType, name: str, is_package: bool) -> "Tuple[List[str],
 
 def _scan(code: CodeType, package: str, names: "List[str]", later: "List[str]") -> None:
     """Add what one code object imports to `names`; to `later` what only type checkers import, or a main part."""
-    bytecode = code.co_code
-    if _IMPORT_NAME not in bytecode[::2]:  # most functions, and this is ten times as fast as to go through them
+    operations = code.co_code[::2]
+    if _IMPORT_NAME not in operations:
         return
-    argument = 0
-    skipped_until = test_until = 0
-    before: "List[Tuple[int, int]]" = [(0, 0), (0, 0)]
-    for offset in range(0, len(bytecode), 2):
-        operation, low = bytecode[offset], bytecode[offset + 1]
-        argument = argument << 8 | low
-        if operation == opcode.EXTENDED_ARG:
-            continue
-        if operation == _IMPORT_NAME:
-            base, level, parts = code.co_names[argument], _constant(code, before[-2]), _constant(code, before[-1])
-            found = _absolute(base, level if isinstance(level, int) else 0, parts or (), package)
-            (later if offset < skipped_until else names).extend(found)
-        elif operation in _LOADS:
-            loaded = code.co_names[argument >> _LOADS[operation]]
-            if loaded == "TYPE_CHECKING" or (loaded == "__name__" and _constant(code, before[-1]) == "__main__"):
-                test_until = offset + _TEST_SIZE_MAX
-        elif operation == _LOAD_CONST and code.co_consts[argument] == "__main__":
-            if before[-1][0] in _LOADS and code.co_names[before[-1][1] >> _LOADS[before[-1][0]]] == "__name__":
-                test_until = offset + _TEST_SIZE_MAX
-        elif operation in _JUMPS_IF_FALSE and offset < test_until:
-            test_until = 0
-            start = 0 if operation in opcode.hasjabs else offset + 2
-            skipped_until = start + argument * _JUMP_UNIT
-        before.append((operation, argument))
-        del before[0]
-        argument = 0
+    instructions = _Instructions(code, operations)
+    skipped = list(instructions.skipped())
+    at = operations.find(_IMPORT_NAME)
+    while at >= 0:
+        argument, before = instructions.argument(at)
+        parts, before = instructions.constant(before)
+        level, before = instructions.constant(before)
+        found = _absolute(code.co_names[argument], level if isinstance(level, int) else 0, parts or (), package)
+        (later if any(start <= at < end for start, end in skipped) else names).extend(found)
+        at = operations.find(_IMPORT_NAME, at + 1)
 
 
-def _constant(code: CodeType, instruction: "Tuple[int, int]") -> "Any":
-    operation, argument = instruction
-    if operation == _LOAD_CONST:
-        return code.co_consts[argument]
-    return argument if operation == _LOAD_SMALL_INT else None
+class _Instructions:
+    """The instructions of one code object, by their numbers."""
+
+    def __init__(self, code: CodeType, operations: bytes) -> None:
+        self._code = code
+        self._operations = operations
+        self._arguments = code.co_code[1::2]
+
+    def argument(self, at: int) -> "Tuple[int, int]":
+        """Return the argument of an instruction, and the number of the one before it."""
+        argument = self._arguments[at]
+        shift = 8
+        at -= 1
+        while at >= 0 and self._operations[at] == opcode.EXTENDED_ARG:
+            argument |= self._arguments[at] << shift
+            shift += 8
+            at -= 1
+        return argument, at
+
+    def constant(self, at: int) -> "Tuple[Any, int]":
+        """Return the constant that an instruction loads, None if it loads none, and the number of the one before it."""
+        argument, before = self.argument(at)
+        if self._operations[at] == _LOAD_CONST:
+            return self._code.co_consts[argument], before
+        return argument if self._operations[at] == _LOAD_SMALL_INT else None, before
+
+    def name(self, at: int) -> "Tuple[str, int]":
+        """Return the name that an instruction loads, "" if it loads none, and the number of the one before it."""
+        argument, before = self.argument(at)
+        shift = _LOADS.get(self._operations[at])
+        return "" if shift is None else self._code.co_names[argument >> shift], before
+
+    def skipped(self) -> "Iterator[Tuple[int, int]]":
+        """Give from where up to where the instructions go that only type checkers follow, or a main program."""
+        if "TYPE_CHECKING" not in self._code.co_names and "__main__" not in self._code.co_consts:
+            return
+        after_jump = 0
+        for at, operation in enumerate(self._operations):
+            if operation not in _JUMPS_IF_FALSE:
+                continue
+            if any(self._is_test(one) for one in range(max(after_jump, at - _TEST_LENGTH_MAX), at)):
+                start = 0 if operation in opcode.hasjabs else at + 1
+                yield at, start + self.argument(at)[0] * _JUMP_UNIT // 2
+            after_jump = at + 1
+
+    def _is_test(self, at: int) -> bool:
+        name, before = self.name(at)
+        if name == "TYPE_CHECKING" or before < 0:
+            return name == "TYPE_CHECKING"
+        pair = name or self.constant(at)[0], self.constant(before)[0] or self.name(before)[0]
+        return pair in (("__name__", "__main__"), ("__main__", "__name__"))
 
 
 def _absolute(base: str, level: int, parts: "Any", package: str) -> "List[str]":

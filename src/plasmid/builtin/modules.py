@@ -19,18 +19,15 @@ for the rest, which decides by the same rules for the context that wants it; mag
 its interpreter.
 """
 
-import os
 import sys
 import threading
-import zlib
 from collections import deque
 
-from plasmid.builtin import bytecode
 from plasmid.builtin.data_server import DataServer, address_of, refused
-from plasmid.builtin.main_module import find_main
 from plasmid.builtin.module_audit import audit_modules
 from plasmid.builtin.module_policy import ModulePolicy, lineage
-from plasmid.builtin.source_finder import Found, Unreadable, find
+from plasmid.builtin.packing import Entry, make_entry, stamp_of
+from plasmid.builtin.source_finder import Unreadable
 from plasmid.core.errors import PlasmidError
 from plasmid.runtime import importer
 
@@ -48,63 +45,11 @@ NAMES_COUNT_MAX = 256
 # costs a slow link no more than about a second.
 PUSH_COUNT_MAX = 200
 PUSH_SIZE_MAX = 2 << 20
-# Of zlib: 4 bytes in 100 more than with level 6, in half the time, and it is done while somebody waits.
-SOURCE_LEVEL = 4
-
-# Stands before the near path of a sent module, so that it names no file of the far machine: a folder that only the
-# far machine's root could make.
-SENT = "/<sent>"
 
 _COMPILED = (
     "it is compiled, of the distribution %s, and only source is sent; have that installed for the context with "
     "requires=[%r], or install it on this machine"
 )
-
-
-class Entry:
-    """One module as it is sent, with what it imports; good while the file's stamp is the same.
-
-    compiled: what the source makes; None if it has an error of syntax here. packed: what the parent sent of that.
-    """
-
-    __slots__ = ("wire", "at_import", "later", "path", "stamp", "distribution", "_compiled", "_packed")
-
-    def __init__(
-        self,
-        wire: "List[Any]",
-        compiled: "Optional[bytecode.Compiled]" = None,
-        name: str = "",
-        path: str = "",
-        packed: bytes = b"",
-    ) -> None:
-        self.wire = wire
-        self.at_import: "List[str]" = []
-        self.later: "List[str]" = []
-        if compiled is not None:
-            self.at_import, self.later = bytecode.imports_of(compiled.code, name or wire[0], wire[1] is True)
-        self.path = path
-        self.stamp = stamp_of(path)
-        self.distribution: "Optional[str]" = None  # of a compiled module, which isn't sent
-        self._compiled = compiled
-        self._packed = packed
-
-    def size_for(self, magic: bytes) -> int:
-        return len(self.wire[3] or b"") + len(self.code_for(magic))
-
-    def code_for(self, magic: bytes) -> bytes:
-        """Return the packed code for interpreters with that magic number, empty if there is none."""
-        if self._compiled is not None and magic == bytecode.MAGIC and self._packed[:4] != magic:
-            self._packed = self._compiled.packed()
-            self._compiled = None
-        return self._packed if self._packed[:4] == magic else b""
-
-
-def stamp_of(path: str) -> "Tuple[int, int]":
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return 0, 0  # not a file: in a zip, or in memory
-    return status.st_mtime_ns, status.st_size
 
 
 class ModuleServer:
@@ -143,7 +88,7 @@ class ModuleServer:
             for name in names:
                 entry = self._entry(name)
                 if entry is not None:
-                    entry.code_for(magic)
+                    entry.pack(magic)
 
     def forget(self, address: bytes) -> None:
         """Drop what is known of a context that is gone, and of all below it."""
@@ -227,24 +172,23 @@ class ModuleServer:
 
     def _send(self, entry: Entry, request: "Request") -> None:
         self._add(entry, request)
-        self.policy.sent(request.address, entry.wire[0], entry.at_import + entry.later)
+        self.policy.sent(request.address, entry.name, entry.at_import + entry.later)
 
     def _add(self, entry: Entry, request: "Request") -> None:
-        name = entry.wire[0]
         passed = self._passed.setdefault(request.link, set())
         size = 0
-        if request.is_relayed and name in passed and not request.again:
-            request.reply["held"].append(name)  # the relay has it, of when it was sent for another
+        if request.is_relayed and entry.name in passed and not request.again:
+            request.reply["held"].append(entry.name)  # the relay has it, of when it was sent for another
         else:
-            request.reply["found"].append([*entry.wire, entry.code_for(request.magic)])
+            request.reply["found"].append(entry.wire(request.magic))
             size = entry.size_for(request.magic)
-        passed.add(name)
-        self._sent.setdefault(request.address, {})[name] = size
+        passed.add(entry.name)
+        self._sent.setdefault(request.address, {})[entry.name] = size
 
     def _push_related(self, entries: "List[Entry]", request: "Request") -> None:
         """Add to the answer what the modules in it will import, nearest first, as far as it wasn't sent before."""
         sent = self._sent.get(request.address, {})
-        own = {entry.wire[0].partition(".")[0] for entry in entries}
+        own = {entry.name.partition(".")[0] for entry in entries}
         near: "Deque[str]" = deque()
         far: "Deque[str]" = deque()
 
@@ -258,14 +202,21 @@ class ModuleServer:
             follow(name for name in self.policy.asked(request.address) if name.partition(".")[0] in own)
         count = size = 0
         seen: "Set[str]" = set()
+        ends: "Set[str]" = set()  # of these nothing further is sent
         while near or far:
             for name in lineage((near or far).popleft()):
-                if name in seen or name in sent:
+                if name in ends:
+                    break
+                if name in seen or name == "plasmid":
                     continue
                 seen.add(name)
                 entry_ahead = self._entry_to_push(name, request.address)
+                if entry_ahead is None or entry_ahead.package is False:
+                    ends.add(name)  # what else is said to be in it isn't there, or is what it defines
                 if entry_ahead is None:
-                    break  # nor is there anything in it
+                    break
+                if name in sent:
+                    continue
                 count += 1
                 size += entry_ahead.size_for(request.magic)
                 if count > PUSH_COUNT_MAX or size > PUSH_SIZE_MAX:
@@ -274,7 +225,7 @@ class ModuleServer:
                 follow(entry_ahead.at_import)
 
     def _entry_to_push(self, name: str, address: bytes) -> "Optional[Entry]":
-        if name == "plasmid" or name.startswith(("plasmid.core", "plasmid.runtime")):
+        if name.startswith(("plasmid.core", "plasmid.runtime")):
             return None  # it was booted with those
         if self.policy.refusal(name, address) or self.policy.not_permitted(name, address):
             return None
@@ -374,43 +325,3 @@ class Request:
         magic = args.get("magic")
         self.magic = magic if isinstance(magic, bytes) else b""
         self.again = args.get("again") is True
-
-
-def make_entry(name: str) -> "Optional[Entry]":
-    """Find a module on this machine and pack it; None if it isn't here."""
-    current = importer.current
-    loader = current.modules.get(name) if current is not None else None
-    if loader is not None:
-        # Came from this context's parent, or with its boot.
-        data = loader.data.encode() if isinstance(loader.data, str) else loader.data
-        packed = zlib.compress(data) if isinstance(loader.data, str) and data is not None else data
-        try:
-            compiled = None if data is None else bytecode.Compiled(loader.get_code())
-        except (SyntaxError, ValueError, RecursionError):  # for another version of Python, perhaps
-            compiled = None
-        return Entry([name, loader.package, loader.path, packed], compiled, packed=loader.code)
-    if name == "__main__":
-        # A relay's own `__main__` is the root's, or the first stage.
-        found, package = find_main() if current is None else (None, "")
-        return None if found is None else _pack(name, found, package)
-    found = find(name)
-    if found is None:
-        return None
-    if found.kind == Found.COMPILED:
-        entry = Entry([name, found.is_package, "", None], path=found.path)
-        entry.distribution = found.distribution
-        return entry
-    return _pack(name, found, found.is_package)
-
-
-def _pack(name: str, found: Found, package: object) -> Entry:
-    if found.kind == Found.NAMESPACE:
-        return Entry([name, True, "", None])
-    source = found.text.encode("utf-8", "surrogatepass")
-    path = SENT + os.path.abspath(found.path)
-    if name.partition(".")[0] == "plasmid":
-        path = "<plasmid>/%s%s.py" % (name.partition(".")[2].replace(".", "/"), "/__init__" if package else "")
-    # `pkg.__main__` imports relative to pkg, and so does the `__main__` that it is run as.
-    inside = "%s.__main__" % package if name == "__main__" and package else name
-    compiled = bytecode.compiled(found.text, path, found.file)
-    return Entry([name, package, path, zlib.compress(source, SOURCE_LEVEL)], compiled, inside, found.path)
