@@ -132,7 +132,9 @@ def write_hundred(folder: Path, count: int) -> None:
             "        found.append(price * (100 + rate) / 100)\n    return sum(found)\n"
             for one in range(8)
         )
-        (folder / f"part{number}.py").write_text(f'"""Part {number} of a program in many modules."""\n\n{after}{functions}')
+        (folder / f"part{number}.py").write_text(
+            f'"""Part {number} of a program in many modules."""\n\n{after}{functions}'
+        )
 
 
 def copy_package(package: str, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The module server: who gets what, found without an import. Modules are real files in a temporary folder."""
 
+import importlib.machinery
 import importlib.util
 import logging
 import marshal
@@ -45,7 +46,7 @@ def test_a_module_that_the_parent_runs_is_sent_with_what_it_imports(files: Files
         ["tax", False, f"/<sent>{files.folder}/tax.py"],
     ]
     assert sent(reply)["shop.goods"] == "from . import till\nimport json, tax"
-    assert (reply["missing"], reply["refused"]) == ([], {})
+    assert (reply["missing"], reply["refused"]) == (["org"], {}), "nor is what copy and pickle will look for"
 
 
 def test_what_was_sent_is_not_pushed_again_and_comes_again_when_asked(files: Files) -> None:  # U4
@@ -56,6 +57,23 @@ def test_what_was_sent_is_not_pushed_again_and_comes_again_when_asked(files: Fil
     assert list(sent(server.find(["shop.a"], CHILD))) == ["shop.a"]
     server.forget(CHILD)
     assert server.find(["shop"], CHILD)["refused"] == {"shop": not_allowed("shop")}
+
+
+def test_what_will_be_looked_for_in_vain_is_said_ahead(files: Files) -> None:  # U4
+    files.write(
+        shop="import nowhere.at_all, fast, json\nfrom firm import missing\ndef later(): import elsewhere",
+        fast="",
+        firm__="",
+    )
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    (files.folder / "fast.py").rename(files.folder / f"fast{suffix}")
+    reply = ModuleServer(allow_modules=["shop"]).find(["shop"], CHILD)
+    assert (list(sent(reply)), reply["missing"]) == (["shop", "firm"], ["nowhere", "firm.missing", "org"])
+    assert list(reply["refused"]) == ["fast"]
+    assert reply["refused"]["fast"].startswith("it is compiled, of the distribution fast")
+    upper: Any = Upper(ModuleServer(), CHILD)
+    relay = ModuleServer(allow_modules=["shop"], parent=upper)
+    assert relay.find(["shop"], CHILD)["missing"] == [], "which knows only of its own machine"
 
 
 def test_what_is_pushed_ahead_has_a_limit(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,7 +400,7 @@ def test_a_relay_asks_its_parent_for_what_it_may_not_decide(files: Files) -> Non
     args = {"names": ["shop", "tax", "json", "plan"]}
     reply = answer(relay, args, GRANDCHILD)
     assert list(sent(reply)) == ["shop", "tax"]
-    assert (reply["missing"], reply["refused"]) == ([], {"json": STDLIB, "plan": not_allowed("plan")})
+    assert (reply["missing"], reply["refused"]) == (["org"], {"json": STDLIB, "plan": not_allowed("plan")})
     assert upper.asked == [
         ("plasmid.modules", "find", {"names": ["tax", "plan"], "for": GRANDCHILD, "magic": b"", "again": False})
     ]
@@ -405,7 +423,7 @@ def test_a_relay_hands_on_what_it_was_sent_as_it_is(monkeypatch: pytest.MonkeyPa
     ]
     assert relay.find(["__main__", "firm"], GRANDCHILD)["found"] == [main, firm]
     relayed.modules.clear()
-    assert relay.find(["__main__"], SIBLING)["missing"] == [], "packed once"
+    assert relay.find(["__main__"], SIBLING)["missing"][-1:] == ["org"], "packed once"
     assert ModuleServer(["__main__"]).find(["__main__"], SIBLING)["missing"] == ["__main__"], "its own is none"
 
 

@@ -173,6 +173,28 @@ print(failure(__import__, "nowhere"), asked)
     assert ok(far(version, script)) == f"{missing}\n{missing}\n{missing} ['nowhere', 'nowhere']\n"
 
 
+def test_what_is_said_to_be_missing_ahead_is_not_asked_for_for_a_while(version: str) -> None:  # U4
+    script = """
+def ask_one(names):
+    reply = ask(names)
+    return dict(reply, missing=reply["missing"] + ["nowhere"], refused=dict(reply["refused"], fastmath_="it is compiled"))
+lacks = connect(ask_one)
+has("shop", "")
+import shop
+print(failure(__import__, "nowhere"))
+print(failure(__import__, "fastmath_"), asked)
+missing.monotonic = lambda: 1e9
+has("nowhere", "")
+import nowhere
+print(asked)
+"""
+    assert ok(far(version, script)) == (
+        "ModuleNotFoundError: No module named 'nowhere'\n"
+        "ModuleNotFoundError: No module named 'fastmath_': it is compiled ['shop']\n"
+        "['shop', 'nowhere']\n"
+    )
+
+
 def test_a_refused_or_compiled_module_says_why_and_is_still_an_optional_one(version: str) -> None:  # U4
     script = """
 refused["secret"] = "name it in allow_modules="

@@ -8,7 +8,7 @@ A child asks with `find`, names=[...], for=address (itself, or a context below i
               `__main__`, is_package is the package that its relative imports start from, or "".
     held      [name, ...]: to a relay alone: found as well, and sent over this link before, for another context
     missing   [name, ...]
-    refused   {name: why}
+    refused   {name: why}; of both also what wasn't asked for, if it will be
     python    the version of the Python that the modules come from
 
 Which modules those may be is module_policy.py's to say. Never a file that isn't a module; data files are
@@ -45,11 +45,18 @@ NAMES_COUNT_MAX = 256
 # costs a slow link no more than about a second.
 PUSH_COUNT_MAX = 200
 PUSH_SIZE_MAX = 2 << 20
+# What `copy` and `pickle` try to import, of another Python; a far side needn't ask whether it is here.
+ASKED_BY_STDLIB = ("org",)
 
 _COMPILED = (
     "it is compiled, of the distribution %s, and only source is sent; have that installed for the context with "
     "requires=[%r], or install it on this machine"
 )
+
+
+def _why_compiled(entry: Entry) -> str:
+    provider = entry.distribution or entry.name.partition(".")[0]
+    return _COMPILED % (provider, provider)
 
 
 class ModuleServer:
@@ -161,13 +168,15 @@ class ModuleServer:
                     reply["missing"].append(name)
                     unknown.append(name)
                 elif entry.distribution is not None:
-                    provider = entry.distribution or name.partition(".")[0]
-                    reply["refused"][name] = _COMPILED % (provider, provider)
+                    reply["refused"][name] = _why_compiled(entry)
                 else:
                     self._send(entry, request)
                     entries.append(entry)
             self._push_related(entries, request)
+            ahead = [name for name in ASKED_BY_STDLIB if self._entry(name) is None]
         audit_modules(reply, request.address)
+        if reply["found"] and self._parent is None:
+            reply["missing"] += ahead
         return unknown
 
     def _send(self, entry: Entry, request: "Request") -> None:
@@ -210,7 +219,7 @@ class ModuleServer:
                 if name in seen or name == "plasmid":
                     continue
                 seen.add(name)
-                entry_ahead = self._entry_to_push(name, request.address)
+                entry_ahead = self._entry_to_push(name, request)
                 if entry_ahead is None or entry_ahead.package is False:
                     ends.add(name)  # what else is said to be in it isn't there, or is what it defines
                 if entry_ahead is None:
@@ -224,16 +233,22 @@ class ModuleServer:
                 self._send(entry_ahead, request)
                 follow(entry_ahead.at_import)
 
-    def _entry_to_push(self, name: str, address: bytes) -> "Optional[Entry]":
+    def _entry_to_push(self, name: str, request: "Request") -> "Optional[Entry]":
+        """Return the module if it is to be sent ahead; add to the reply what is certain of one that can't be."""
         if name.startswith(("plasmid.core", "plasmid.runtime")):
             return None  # it was booted with those
-        if self.policy.refusal(name, address) or self.policy.not_permitted(name, address):
+        if self.policy.refusal(name, request.address) or self.policy.not_permitted(name, request.address):
             return None
         try:
             entry = self._entry(name)
         except Unreadable:
             return None
-        return entry if entry is not None and entry.distribution is None else None
+        if entry is None and self._parent is None:
+            request.reply["missing"].append(name)
+        if entry is not None and entry.distribution is not None:
+            request.reply["refused"][name] = _why_compiled(entry)
+            return None
+        return entry
 
     def _entry(self, name: str) -> "Optional[Entry]":
         entry = self._entries.get(name)

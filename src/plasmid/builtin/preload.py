@@ -42,4 +42,4 @@ def fetch(names: "List[str]") -> "Dict[str, str]":
     own.take(reply)
     why = dict(reply["refused"])  # type: Dict[str, str]
     why.update((name, "there is no such module") for name in reply["missing"])
-    return why
+    return {name: why[name] for name in wanted if name in why}  # of others it is said ahead

@@ -19,7 +19,7 @@ from plasmid.runtime.importer import Finder, Importer, Loader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType, ModuleType
-    from typing import Any, Callable, Dict, Optional
+    from typing import Any, Callable, Dict, List, Optional
 
 # A "no" is remembered for this long: an import loop over optional modules costs one round trip per name, and a
 # module that was just permitted can be imported soon after.
@@ -111,6 +111,16 @@ class Missing:
         self.site = 0 if sys.flags.no_site else 2  # 0 not yet, 1 being done, 2 done
         self.lock = RLock()
         self.stdlib = getattr(sys, "stdlib_module_names", ())  # since 3.10; for older ones the server knows
+        plain = importer.ask
+
+        def ask(names: "List[str]") -> "Dict[str, Any]":
+            assert plain is not None
+            reply = plain(names)
+            for name in list(reply["refused"]) + reply["missing"]:
+                self.keep_absent(name)  # said ahead, some of them, as others are sent
+            return reply
+
+        importer.ask = ask
         # Kept, since the interpreter's own start (`python -c`) still runs in it.
         self.first_main = sys.modules.get("__main__")
         sys.modules["__main__"] = MainStandIn("__main__")
@@ -196,16 +206,20 @@ class Missing:
             spec = self.importer.find(name)
             if spec:
                 return with_location(spec, self.importer.modules[name])
-            if len(self.absent) >= ABSENT_COUNT_MAX:
-                self.absent.clear()
-                self.importer.refused.clear()
-            self.absent[name] = monotonic() + ABSENT_MAX_AGE_S
+            self.keep_absent(name)
         why = self.importer.refused.get(name)
         # importlib.util.find_spec(name) is how libraries ask whether something is there: to them the answer is
         # None, as for any other missing module. Depth: find, find_first or find_last, _find_spec, the caller.
         if why and may_raise and sys._getframe(3).f_code.co_name != "find_spec":
             raise ModuleNotFoundError("No module named %r: %s" % (name, why), name=name)
         return None
+
+    def keep_absent(self, name: str) -> None:
+        """Remember for a while that the parent has no such module for us."""
+        if len(self.absent) >= ABSENT_COUNT_MAX:
+            self.absent.clear()
+            self.importer.refused.clear()
+        self.absent[name] = monotonic() + ABSENT_MAX_AGE_S
 
 
 def is_own_part(name: str) -> bool:
