@@ -11,6 +11,7 @@
 #   make bench              the measurements, into docs/performance.md; ARGS="--rounds 9" and the like are passed on
 #   make instructions       whether a small call costs more instructions than recorded; ARGS=--record writes it down
 #   make bench-hosts        fifty ssh hosts connected to at once, on this machine; ARGS="--hosts 12"; needs root
+#   make bench-imports      imports of modules that are sent beside imports from a disk, into docs/imports.md
 #   make bench-files        files on their way beside cat, tar and scp; ARGS="--rounds 9"
 #   make fuzz SECONDS=30    each fuzzer for so long
 #   make sim SEEDS=5000     so many simulated worlds
@@ -40,7 +41,7 @@ TEST := $(VENV)/.has-test
 DEV := $(VENV)/.has-dev
 BENCH := $(VENV)/.has-bench
 
-.PHONY: help demo test heavy near-pythons check ruff mypy pyright rules format promises bench instructions bench-hosts bench-files fuzz distributions sim soak trials clean
+.PHONY: help demo test heavy near-pythons check ruff mypy pyright rules format promises bench instructions bench-hosts bench-imports bench-files fuzz distributions sim soak trials clean
 .DEFAULT_GOAL := help
 
 help:
@@ -102,6 +103,9 @@ instructions: $(BASE)
 
 bench-hosts: $(TEST)
 	$(PYTHON_IN_VENV) bench/hosts.py $(ARGS)
+
+bench-imports: $(BENCH)
+	$(PYTHON_IN_VENV) bench/imports.py --write docs/imports.md $(ARGS)
 
 bench-files: $(TEST)
 	$(PYTHON_IN_VENV) bench/files.py $(ARGS)

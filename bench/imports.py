@@ -69,13 +69,14 @@ WAYS = (DISK_COMPILED, DISK_SOURCE, FIRST, NEXT, PRELOADED)
 INTRODUCTION = """\
 # How long an import takes
 
-What it takes to import modules on a far side that has none of them, beside an import from a disk of its own, measured by
-`make bench-imports`.
+What it takes to import modules on a far side that has none of them, beside an import from a disk of its own, measured
+by `make bench-imports`.
 
-Every round is a program of its own, in which each way takes its turn with a new local child. That child times the import
-and counts what it asks its parent meanwhile. *ratio* is the median of the ratios to the import from disk with `.pyc` within
-each round; *must* is how large it may be. The first child that wants a module waits for the near side to read and to pack
-it; later ones don't. What of the standard library the modules import comes from the disk each time.
+Every round is a program of its own, in which each way takes its turn with a new local child. That child times the
+import and counts what it asks its parent meanwhile. *ratio* is the median of the ratios to the import from disk with
+`.pyc` within each round; *must* is how large it may be. What of the standard library the modules import comes from the
+disk each time. The first child that wants a module waits until the near side has read and packed it, and what it
+imports: as long again as an import from disk, and longer where modules are small. For later ones that is done.
 
 """
 

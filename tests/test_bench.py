@@ -58,3 +58,16 @@ def test_files_are_measured_beside_the_programs_that_move_them_otherwise() -> No
     ]
     names = [line.split()[0] for line in lines if line[:1] == " "]
     assert names == ["cat", "fetch", "put", "tar", "fetch", "put", "scp", "fetch", "put"]
+
+
+def test_imports_are_measured_beside_those_from_a_disk(tmp_path: Path) -> None:
+    page = tmp_path / "imports.md"
+    argv = [sys.executable, str(Path(RUN_PY).with_name("imports.py")), "--quick", "--write", str(page)]
+    result = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in result.stdout.splitlines() if line[:1] == "|"]
+    assert [row[0] for row in rows[2::5]] == ["10 modules made for this", "`rich.console`", "`jinja2`"]
+    assert len(rows) == 2 + 3 * 5
+    # The first one in each way: nothing is asked for from a disk, nor of what was sent ahead.
+    assert [row[6] for row in rows[2:7]] == ["–", "–", "1", "1", "0"]
+    assert result.stdout in page.read_text()

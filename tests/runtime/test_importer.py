@@ -177,7 +177,8 @@ def test_what_is_said_to_be_missing_ahead_is_not_asked_for_for_a_while(version: 
     script = """
 def ask_one(names):
     reply = ask(names)
-    return dict(reply, missing=reply["missing"] + ["nowhere"], refused=dict(reply["refused"], fastmath_="it is compiled"))
+    reply["refused"]["fastmath_"] = "it is compiled"
+    return dict(reply, missing=reply["missing"] + ["nowhere"])
 lacks = connect(ask_one)
 has("shop", "")
 import shop
