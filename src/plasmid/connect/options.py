@@ -44,82 +44,73 @@ class SshOptions(CommonOptions, total=False):
     keepalive_count: int
 
 
-class SudoOptions(CommonOptions, total=False):
+class AskedOptions(CommonOptions, total=False):
+    """What the ways to another user of the machine take: each may ask for a password."""
+
+    password: "Password"
+
+
+class InsideOptions(CommonOptions, total=False):
+    """What the ways take that start a program in a place, as root there or as a user who is named."""
+
+    username: "Optional[str]"
+
+
+# The program of each way, and further arguments for it.
+SudoProgram = TypedDict("SudoProgram", {"sudo_path": str, "sudo_args": "Sequence[str]"}, total=False)
+SuProgram = TypedDict("SuProgram", {"su_path": str, "su_args": "Sequence[str]"}, total=False)
+DoasProgram = TypedDict("DoasProgram", {"doas_path": str, "doas_args": "Sequence[str]"}, total=False)
+DockerProgram = TypedDict("DockerProgram", {"docker_path": str, "docker_args": "Sequence[str]"}, total=False)
+PodmanProgram = TypedDict("PodmanProgram", {"podman_path": str, "podman_args": "Sequence[str]"}, total=False)
+KubectlProgram = TypedDict("KubectlProgram", {"kubectl_path": str, "kubectl_args": "Sequence[str]"}, total=False)
+LxcProgram = TypedDict("LxcProgram", {"lxc_path": str, "lxc_args": "Sequence[str]"}, total=False)
+NspawnProgram = TypedDict("NspawnProgram", {"nspawn_path": str, "nspawn_args": "Sequence[str]"}, total=False)
+NsenterProgram = TypedDict("NsenterProgram", {"nsenter_path": str, "nsenter_args": "Sequence[str]"}, total=False)
+SrunProgram = TypedDict("SrunProgram", {"srun_path": str, "srun_args": "Sequence[str]"}, total=False)
+
+
+class SudoOptions(SudoProgram, AskedOptions):
     """Those of Router.sudo()."""
 
-    password: "Password"
-    sudo_path: str
-    sudo_args: "Sequence[str]"
 
-
-class SuOptions(CommonOptions, total=False):
+class SuOptions(SuProgram, AskedOptions):
     """Those of Router.su()."""
 
-    password: "Password"
-    su_path: str
-    su_args: "Sequence[str]"
 
-
-class DoasOptions(CommonOptions, total=False):
+class DoasOptions(DoasProgram, AskedOptions):
     """Those of Router.doas()."""
 
-    password: "Password"
-    doas_path: str
-    doas_args: "Sequence[str]"
 
-
-class DockerOptions(CommonOptions, total=False):
+class DockerOptions(DockerProgram, InsideOptions):
     """Those of Router.docker()."""
 
-    username: "Optional[str]"
-    docker_path: str
-    docker_args: "Sequence[str]"
 
-
-class PodmanOptions(CommonOptions, total=False):
+class PodmanOptions(PodmanProgram, InsideOptions):
     """Those of Router.podman()."""
 
-    username: "Optional[str]"
-    podman_path: str
-    podman_args: "Sequence[str]"
 
-
-class KubectlOptions(CommonOptions, total=False):
+class KubectlOptions(KubectlProgram, CommonOptions, total=False):
     """Those of Router.kubectl()."""
 
     namespace: "Optional[str]"
     container: "Optional[str]"
-    kubectl_path: str
-    kubectl_args: "Sequence[str]"
 
 
-class LxcOptions(CommonOptions, total=False):
+class LxcOptions(LxcProgram, CommonOptions):
     """Those of Router.lxc()."""
 
-    lxc_path: str
-    lxc_args: "Sequence[str]"
 
-
-class NspawnOptions(CommonOptions, total=False):
+class NspawnOptions(NspawnProgram, InsideOptions):
     """Those of Router.nspawn()."""
 
-    username: "Optional[str]"
-    nspawn_path: str
-    nspawn_args: "Sequence[str]"
 
-
-class NsenterOptions(CommonOptions, total=False):
+class NsenterOptions(NsenterProgram, CommonOptions):
     """Those of Router.nsenter()."""
 
-    nsenter_path: str
-    nsenter_args: "Sequence[str]"
 
-
-class SlurmOptions(CommonOptions, total=False):
+class SlurmOptions(SrunProgram, CommonOptions, total=False):
     """Those of Router.slurm()."""
 
     job: "Optional[int]"
     node: "Optional[str]"
     partition: "Optional[str]"
-    srun_path: str
-    srun_args: "Sequence[str]"
