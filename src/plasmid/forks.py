@@ -27,6 +27,9 @@ _runtimes = []  # type: List[Runtime]
 _taken = []  # type: List[Any]
 _registered = []  # type: List[bool]
 
+# Set while this process is being cloned, with all locks taken: that fork is none of its program's.
+is_cloning = False
+
 
 def watch(runtime: "Runtime") -> None:
     """Have this context survive forks, until forget()."""
@@ -44,48 +47,63 @@ def forget(runtime: "Runtime") -> None:
 
 def first_fork(runtime: "Runtime") -> None:
     """Watch the context of a far side, which was sent this only now that its program is about to fork."""
-    if runtime not in _runtimes:
+    if runtime not in _runtimes and not is_cloning:
         watch(runtime)
         _before()  # it was registered too late for this fork
 
 
-def _before() -> None:
+def take_locks(runtimes: "List[Runtime]") -> None:
     """Take all locks, in their order. A thread that forks holds none of them: it runs code of the program's own."""
-    pools = [runtime.jobs.pool for runtime in _runtimes if runtime.jobs.pool is not None]
-    for lock in [runtime.lock for runtime in _runtimes] + [ports.guard] + [pool._lock for pool in pools]:
+    pools = [runtime.jobs.pool for runtime in runtimes if runtime.jobs.pool is not None]
+    for lock in [runtime.lock for runtime in runtimes] + [ports.guard] + [pool._lock for pool in pools]:
         lock.acquire()
         _taken.append(lock)
 
 
-def _after_in_parent() -> None:
+def release_locks() -> None:
+    """Undo take_locks()."""
     while _taken:
         _taken.pop().release()
 
 
+def _before() -> None:
+    if not is_cloning:
+        take_locks(_runtimes)
+
+
+def _after_in_parent() -> None:
+    if not is_cloning:
+        release_locks()
+
+
 def _after_in_child() -> None:
+    if is_cloning:
+        return
     runtimes = _runtimes[:]
     del _runtimes[:]
-    _after_in_parent()
+    release_locks()
     for runtime in runtimes:
-        _close_here(runtime)
+        close_here(runtime, FOUND)
     far_main.runtime = None  # so that a Router can be made
-    if "logging" in sys.modules:
-        _log_to_stderr()
+    if drop_handlers():
+        # They are printed then, to the pipes as before.
+        import logging
+
+        logging.getLogger().addHandler(logging.StreamHandler())
 
 
-def _log_to_stderr() -> None:
-    """Have records printed, to the pipes as before: else they would wait for a thread that isn't here."""
-    import logging
+def drop_handlers() -> bool:
+    """Have no record sent to the root from here: it would wait for a thread that isn't here. Say if any were."""
+    logging = sys.modules.get("logging")  # type: Any
+    root = logging and logging.getLogger()
+    dropped = [handler for handler in root.handlers if type(handler).__name__ == "ToRoot"] if root else []
+    for handler in dropped:
+        root.removeHandler(handler)
+    return bool(dropped)
 
-    root = logging.getLogger()
-    for handler in root.handlers[:]:
-        if type(handler).__name__ == "ToRoot":
-            root.removeHandler(handler)
-            root.addHandler(logging.StreamHandler())
 
-
-def _close_here(runtime: "Runtime") -> None:
-    """Close a context in this process alone, which has no other thread than this."""
+def close_here(runtime: "Runtime", found: str) -> None:
+    """Close a context in this process alone, which has no other thread than this. found: why, for its calls."""
     for closer in runtime.closers:
         owner = getattr(closer, "__self__", None)  # type: Any
         if hasattr(owner, "start_child"):
@@ -106,16 +124,18 @@ def _close_here(runtime: "Runtime") -> None:
     if hasattr(loop.poller, "close"):
         loop.poller.close()
     loop.poller = select.poll()
-    loop.leader = None  # whoever it was isn't here
+    if loop.leader is not None:
+        loop.leader.wake_fd = -1
+        loop.leader = None  # whoever it was isn't here
     loop.closed = True
     with runtime.lock:
         for io in ios:
             io.ended = True
             io.close()
-            runtime.node.link_closed(io.link.id, FOUND, monotonic())
+            runtime.node.link_closed(io.link.id, found, monotonic())
         loop.settle()
-        runtime.node.switch.way_out = _no_way_out  # type: ignore[method-assign]
 
+        def no_way_out(target: bytes) -> "NoReturn":
+            raise NotSent("", "", found)
 
-def _no_way_out(target: bytes) -> "NoReturn":
-    raise NotSent("", "", FOUND)
+        runtime.node.switch.way_out = no_way_out  # type: ignore[method-assign]

@@ -220,9 +220,16 @@ class Router(Ways):
         runtime = self.runtime
         address = addresses.child(runtime.node.address, number)
         config = {"address": address, "name": connector.name, "root": runtime.name_of(addresses.ROOT)}
-        started = connecting.start(connector, values.pack(config), bundle, progress, given_up)
+        if connector.clones:
+            from plasmid.builtin import forking
+
+            started = forking.start(connector, values.pack(config), progress, given_up)
+            asked_first = []  # type: List[str]
+        else:
+            started = connecting.start(connector, values.pack(config), bundle, progress, given_up)
+            asked_first = far_main.AFTER_HELLO
         # The far side compiles what it got; what it asks for with its hello can be made ready meanwhile.
-        self.modules.expect(address, started.magic, far_main.AFTER_HELLO)
+        self.modules.expect(address, started.magic, asked_first)
         child = Child(number, Context(runtime, address, connector.name), started)
         with runtime.lock:
             self.children[number] = child

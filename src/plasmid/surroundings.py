@@ -80,6 +80,11 @@ def forget(runtime: "Runtime") -> None:
     del _surroundings[id(runtime)]
 
 
+def forget_all() -> None:
+    """Undo all of it, in a process that has no part in what is here."""
+    _surroundings.clear()
+
+
 def shut_down(context: Context, wait: bool) -> None:
     """End a context in order: one of ours directly, another by asking its parent."""
     runtime = context.runtime

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Scheme -> module and class. Imported when used: a relay then asks its parent for no more than it needs.
 SCHEMES: "Dict[str, Tuple[str, str]]" = {
     "doas": ("plasmid.connect.become", "Doas"),
+    "fork": ("plasmid.connect.fork", "Fork"),
     "local": ("plasmid.connect.local", "Local"),
     "ssh": ("plasmid.connect.ssh", "Ssh"),
     "su": ("plasmid.connect.become", "Su"),

@@ -48,6 +48,8 @@ class Connector:
     terminal = NO_TERMINAL
     # Whether a shell there runs the command: then the exit statuses 126 and 127 are its own.
     has_shell = True
+    # Whether it is no program that is run: the context that is asked clones itself, see builtin/forking.py.
+    clones = False
     # The constructor's parameters, which spec() carries to another context.
     PARAMETERS: "Tuple[str, ...]" = ("name", "python_path", "connect_timeout")
 

@@ -9,19 +9,24 @@ from plasmid.runtime.context import Context
 Password = Union[str, Callable[[], str], Secret, None]
 
 
-class CommonOptions(TypedDict, total=False):
-    """What every way takes."""
+class ForkOptions(TypedDict, total=False):
+    """Those of Router.fork(), which every other way takes too."""
 
     name: str
-    python_path: "Union[str, List[str], None]"
     connect_timeout: float
-    via: "Optional[Context]"
     allow_modules: "Iterable[str]"
     deny_modules: "Iterable[str]"
     allow_data: "Iterable[str]"
     requires: "Union[str, Sequence[str]]"
     wheels: "Sequence[Union[str, PathLike[str]]]"
     prefer: str
+
+
+class CommonOptions(ForkOptions, total=False):
+    """What every way but fork takes."""
+
+    python_path: "Union[str, List[str], None]"
+    via: "Optional[Context]"
 
 
 class LocalOptions(CommonOptions):

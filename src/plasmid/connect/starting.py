@@ -91,7 +91,7 @@ def start(
     Raises ConnectError, which names the step; the process is gone then.
     """
     clock = _Clock(connector.connect_timeout)
-    steps = _Steps(progress)
+    steps = Steps(progress)
     pack = _Once(bundle)
     process, handshake, argv = _reach(connector, pack, steps, clock, given_up)
     if handshake.lacks_python and connector.python_path is None:
@@ -117,7 +117,7 @@ def start(
 
 
 def _reach(
-    connector: Connector, pack: "_Once", steps: "_Steps", clock: "_Clock", given_up: "Callable[[], str]"
+    connector: Connector, pack: "_Once", steps: "Steps", clock: "_Clock", given_up: "Callable[[], str]"
 ) -> "Tuple[ChildProcess, Handshake, List[str]]":
     """Start the program and read until the mark. The process is closed if the handshake has failed.
 
@@ -197,7 +197,7 @@ class _Once:
         return self._bundle
 
 
-class _Steps:
+class Steps:
     """Times the steps and tells `progress` of them."""
 
     def __init__(self, progress: "Optional[Progress]") -> None:

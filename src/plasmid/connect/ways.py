@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from plasmid.connect.options import (
         DoasOptions,
         DockerOptions,
+        ForkOptions,
         KubectlOptions,
         LocalOptions,
         LxcOptions,
@@ -53,6 +54,14 @@ class Ways:
     def local(self, **options: "Unpack[LocalOptions]") -> "Context":
         """Return a new context on this machine, or on that of `via`. Options: see plasmid.connect.local.Local."""
         return self._by("local", options)
+
+    def fork(self, via: "Context", **options: "Unpack[ForkOptions]") -> "Context":
+        """Return a new context that is a clone of `via`: what was imported there is there. It is a child of `via`.
+
+        Takes milliseconds. Options: see plasmid.connect.fork.Fork. Raises ConnectError where a thread of the program's
+        own runs, or an event loop.
+        """
+        return self._by("fork", options, via=via)
 
     def ssh(self, hostname: str, **options: "Unpack[SshOptions]") -> "Context":
         """Return a new context on `hostname`, by the user's own ssh. Options: see plasmid.connect.ssh.Ssh.

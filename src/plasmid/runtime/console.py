@@ -71,11 +71,13 @@ class Console:
         wake, self.waker = os.pipe()
         os.set_blocking(self.waker, False)
         self.pipes = {wake: 0}
+        # These stay open beside their copies on 1 and 2: a program that closes fd 1 makes no end of file here, which
+        # the loop would be told of for ever.
+        self.write_ends: "List[int]" = []
         for fd in STREAMS:
-            # The write end stays open beside its copy on fd: a program that closes fd 1 makes no end of file here,
-            # which the loop would be told of for ever.
             read_end, write_end = os.pipe()
             os.dup2(write_end, fd)  # inheritable, for child processes
+            self.write_ends.append(write_end)
             self.pipes[read_end] = fd
             stream = open(fd, "w", 1, "utf-8", "backslashreplace", closefd=False)
             setattr(sys, STREAMS[fd][0], stream)

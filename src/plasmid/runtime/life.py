@@ -11,14 +11,14 @@ import threading
 from plasmid.core.events import LinkEnded, LinkLeft
 from plasmid.core.link import LinkState
 from plasmid.core.switch import PARENT
-from plasmid.runtime import functions
+from plasmid.runtime import functions, main
 from plasmid.runtime.console import Console
 from plasmid.runtime.context import Context
 from plasmid.runtime.missing import Missing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, List
+    from typing import Any, Callable, List, Optional
 
     from plasmid.runtime.importer import Importer
     from plasmid.runtime.runtime import Runtime
@@ -27,8 +27,25 @@ if TYPE_CHECKING:
 END_MAX_S = 5.0
 
 
+# What prints of this process go to, once there is one.
+console = None  # type: Optional[Console]
+
+
 def live(runtime: "Runtime", importer: "Importer") -> None:
     """Serve this context, on its main thread, until its end."""
+    if hasattr(os, "register_at_fork"):  # Python 3.7
+        os.register_at_fork(before=_before_fork)
+    missing = Missing(importer)
+    # Site-packages are added when a module isn't found, or, by way of these, looked for without importing it. Not
+    # before: what their .pth files import would take milliseconds and megabytes of every context.
+    for name in "importlib.metadata", "pkgutil":
+        missing.after_import(name, lambda module: missing.run_site())
+    spend(runtime, missing)
+
+
+def spend(runtime: "Runtime", missing: Missing) -> None:
+    """Serve a context until its end, on the main thread of a process that finds modules already."""
+    global console
     gone = threading.Event()
 
     def on_link(event: "Any") -> None:
@@ -42,15 +59,8 @@ def live(runtime: "Runtime", importer: "Importer") -> None:
         link = runtime.node.links.get(PARENT)
         if link is None or link.state is not LinkState.OPEN:
             runtime.jobs.functions.put(None)  # it left before we came here
-    if hasattr(os, "register_at_fork"):  # Python 3.7
-        os.register_at_fork(before=lambda: runtime.hook("fork")(runtime))
-    missing = Missing(importer)
     console = Console(records_to_root(runtime), runtime.loop.watch)
     missing.after_import("logging", console.attach)
-    # Site-packages are added when a module isn't found, or, by way of these, looked for without importing it. Not
-    # before: what their .pth files import would take milliseconds and megabytes of every context.
-    for name in "importlib.metadata", "pkgutil":
-        missing.after_import(name, lambda module: missing.run_site())
     runtime.start()
     functions.serve(runtime)
 
@@ -62,6 +72,11 @@ def live(runtime: "Runtime", importer: "Importer") -> None:
         runtime.loop.settle()
     gone.wait(END_MAX_S)
     runtime.close("the context has ended")
+
+
+def _before_fork() -> None:
+    if main.runtime is not None:  # else this is a fork itself, and has no context
+        main.runtime.hook("fork")(main.runtime)
 
 
 def records_to_root(runtime: "Runtime") -> "Callable[[List[Any]], None]":

@@ -20,13 +20,9 @@ if TYPE_CHECKING:
 
 GRACE_S = 0.8
 
-# How often the context is looked for where no descriptor tells of its end reliably: Python before 3.9, macOS,
-# a sandbox without pidfd_open. There the pipe can be held open by processes that the context forked.
-_LOOK_MS = 500
-
-
-# By which a context names the further process groups that are to end with it; none in the root.
-_groups_fd = -1
+# By which a context names the further process groups that are to end with it; none in the root. And whose end tells of
+# the context's, where nothing better does.
+_groups_fd = _life_fd = -1
 
 # The watchdog of this context, once it has one.
 pid = 0
@@ -47,13 +43,11 @@ def start(link_fd: int) -> int:
     context = os.getpid()
     if os.getpgrp() != context:
         os.setpgid(0, 0)
-    look_ms = None
+    global _groups_fd, _life_fd, pid
     try:
         ended = os.pidfd_open(context)
     except (AttributeError, OSError):
-        ended = os.pipe()[0]  # the other end stays open for as long as the context lives
-        look_ms = _LOOK_MS
-    global _groups_fd, pid
+        ended, _life_fd = os.pipe()  # the other end stays open for as long as the context lives
     groups, _groups_fd = os.pipe()
     pid = os.fork()
     if pid:
@@ -63,7 +57,7 @@ def start(link_fd: int) -> int:
     try:
         os.setsid()  # signals to the context's group, Ctrl-C and a hang-up of the terminal aren't for us
         _let_go(link_fd, ended, groups)
-        for group in _watch(context, link_fd, ended, groups, look_ms):
+        for group in _watch(context, link_fd, ended, groups):
             try:
                 os.killpg(group, 9)
             except OSError:
@@ -88,7 +82,7 @@ def _let_go(*kept: int) -> None:
         pass
 
 
-def _watch(context: int, link_fd: int, ended: int, groups: int, look_ms: "int | None") -> "List[int]":
+def _watch(context: int, link_fd: int, ended: int, groups: int) -> "List[int]":
     """Return what to kill when the context is gone, or when its link has hung up and its grace is over."""
     doomed = [context]
     poller = select.poll()
@@ -96,6 +90,9 @@ def _watch(context: int, link_fd: int, ended: int, groups: int, look_ms: "int | 
     poller.register(link_fd, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
     for fd in ended, groups:
         poller.register(fd, select.POLLIN)
+    # How often the context is looked for where no descriptor tells of its end reliably: Python before 3.9, macOS, a
+    # sandbox without pidfd_open. There the pipe can be held open by processes that the context forked.
+    look_ms = None if _life_fd < 0 else 500
     leave_by = None
     alive = True
     while alive and (leave_by is None or time.monotonic() < leave_by):
