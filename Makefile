@@ -12,6 +12,7 @@
 #   make instructions       whether a small call costs more instructions than recorded; ARGS=--record writes it down
 #   make bench-hosts        fifty ssh hosts connected to at once, on this machine; ARGS="--hosts 12"; needs root
 #   make bench-imports      imports of modules that are sent beside imports from a disk, into docs/imports.md
+#   make bench-forks        clones beside new local contexts; ARGS="--rounds 15"
 #   make bench-files        files on their way beside cat, tar and scp; ARGS="--rounds 9"
 #   make fuzz SECONDS=30    each fuzzer for so long
 #   make sim SEEDS=5000     so many simulated worlds
@@ -41,7 +42,7 @@ TEST := $(VENV)/.has-test
 DEV := $(VENV)/.has-dev
 BENCH := $(VENV)/.has-bench
 
-.PHONY: help demo test heavy near-pythons check ruff mypy pyright rules format promises bench instructions bench-hosts bench-imports bench-files fuzz distributions sim soak trials clean
+.PHONY: help demo test heavy near-pythons check ruff mypy pyright rules format promises bench instructions bench-hosts bench-imports bench-files bench-forks fuzz distributions sim soak trials clean
 .DEFAULT_GOAL := help
 
 help:
@@ -109,6 +110,9 @@ bench-imports: $(BENCH)
 
 bench-files: $(TEST)
 	$(PYTHON_IN_VENV) bench/files.py $(ARGS)
+
+bench-forks: $(BASE)
+	$(PYTHON_IN_VENV) bench/forks.py $(ARGS)
 
 fuzz: $(TEST)
 	@set -e; for fuzzer in tests/fuzz/fuzz_*.py; do \

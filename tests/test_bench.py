@@ -44,6 +44,14 @@ def test_a_figure_that_there_is_none_of_is_refused_with_the_names_of_those_there
     assert last.startswith("run.py: error: there is no figure speed; there are interpreter_start, first_answer, ")
 
 
+def test_clones_are_measured_beside_new_contexts() -> None:
+    argv = [sys.executable, str(Path(RUN_PY).with_name("forks.py")), "--quick"]
+    result = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    names = [line[:34].strip() for line in result.stdout.splitlines()[1:-1]]
+    assert names == ["a new local context", "the same by way of the warm one", "a clone of the warm one"]
+
+
 def test_files_are_measured_beside_the_programs_that_move_them_otherwise() -> None:
     parts.required_program("scp", "openssh-client")
     sshd.require_openssh()

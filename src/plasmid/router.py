@@ -224,12 +224,10 @@ class Router(Ways):
             from plasmid.builtin import forking
 
             started = forking.start(connector, values.pack(config), progress, given_up)
-            asked_first = []  # type: List[str]
         else:
             started = connecting.start(connector, values.pack(config), bundle, progress, given_up)
-            asked_first = far_main.AFTER_HELLO
         # The far side compiles what it got; what it asks for with its hello can be made ready meanwhile.
-        self.modules.expect(address, started.magic, asked_first)
+        self.modules.expect(address, started.magic, () if connector.clones else far_main.AFTER_HELLO)
         child = Child(number, Context(runtime, address, connector.name), started)
         with runtime.lock:
             self.children[number] = child
