@@ -220,12 +220,7 @@ class Router(Ways):
         runtime = self.runtime
         address = addresses.child(runtime.node.address, number)
         config = {"address": address, "name": connector.name, "root": runtime.name_of(addresses.ROOT)}
-        if connector.clones:
-            from plasmid.builtin import forking
-
-            started = forking.start(connector, values.pack(config), progress, given_up)
-        else:
-            started = connecting.start(connector, values.pack(config), bundle, progress, given_up)
+        started = _start(connector, values.pack(config), progress, given_up)
         # The far side compiles what it got; what it asks for with its hello can be made ready meanwhile.
         self.modules.expect(address, started.magic, () if connector.clones else far_main.AFTER_HELLO)
         child = Child(number, Context(runtime, address, connector.name), started)
@@ -405,6 +400,20 @@ class Router(Ways):
             has_ended = not child.gone.is_set() and child.process.read_side(fd) is None
         if has_ended:
             self.runtime.loop.unwatch(fd)
+
+
+def _start(
+    connector: "Connector",
+    config: bytes,
+    progress: "Optional[Callable[[str, Optional[float]], None]]",
+    given_up: "Callable[[], str]",
+) -> "Started":
+    """Return a far side that has the whole program: one that was sent it, or a clone, which has it."""
+    if connector.clones:
+        from plasmid.builtin import forking
+
+        return forking.start(connector, config, progress, given_up)
+    return connecting.start(connector, config, bundle, progress, given_up)
 
 
 def _join_process(runtime: Runtime) -> "Callable[[], None]":
