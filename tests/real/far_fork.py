@@ -77,6 +77,22 @@ def stop_thread() -> None:
     far.gate.clear()
 
 
+def allow_no_more_descriptors() -> None:
+    """Have whatever would open one more fail, but for one."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, held_descriptors())) + 3, hard))
+
+
+def allow_descriptors_again() -> None:
+    """Undo that."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def lack_fork() -> None:
     """Have this Python be one without os.fork()."""
     del os.fork

@@ -172,6 +172,19 @@ def test_a_python_without_fork_says_so(router: plasmid.Router, context: plasmid.
 
 
 @one_way
+def test_what_the_system_does_not_allow_is_said_and_leaves_nothing_open(
+    router: plasmid.Router, context: plasmid.Context
+) -> None:
+    router.fork(context).shutdown()  # what it takes is there now
+    held = context.call(far_fork.held_descriptors)
+    context.call(far_fork.allow_no_more_descriptors)
+    assert refusal(router, context).found == "OSError: [Errno 24] Too many open files"
+    context.call(far_fork.allow_descriptors_again)
+    assert context.call(far_fork.held_descriptors) == held
+    assert router.fork(context).call(far.add, 1) == 11
+
+
+@one_way
 def test_a_context_with_threads_of_the_programs_own_is_not_cloned_until_they_have_ended(
     router: plasmid.Router, context: plasmid.Context
 ) -> None:
@@ -200,15 +213,13 @@ def test_a_clone_waits_until_services_and_functions_have_ended_and_has_no_lock_o
     slow = context.service(far_fork.Slow)
     held = slow.hold.start()
     context.call(far_fork.await_entry)
-    error = refusal(router, context, connect_timeout=0.2)
+    error = refusal(router, context, connect_timeout=1)
     assert error.found.startswith("its thread 'plasmid-pool-1' is still in threading.") or (
         error.found == "its thread 'plasmid-pool-1' is still in tests.real.far_fork.hold()"
     )
     busy = context.call_async(far.wait_at_gate)
-    error = refusal(router, context, connect_timeout=0.2)
-    assert error.found == (
-        "its main thread didn't come to it in time: it runs the function calls that it gets one after the other"
-    )
+    error = refusal(router, context, connect_timeout=1)
+    assert error.found == ("its main thread didn't come to it in time: it runs function calls one after the other")
     connected: list[plasmid.Context] = []
     thread = threading.Thread(target=lambda: connected.append(router.fork(context)))
     thread.start()
@@ -224,7 +235,7 @@ def test_a_clone_waits_for_generators_that_are_between_two_items(
 ) -> None:
     items = context.service(far_fork.Slow).count(1_000_000)
     assert next(items) == 0
-    error = refusal(router, context, connect_timeout=0.3)
+    error = refusal(router, context, connect_timeout=1)
     assert "has begun hasn't ended" in error.found or "is still in" in error.found
     items.close()
     assert router.fork(context).call(far.add, 1) == 11

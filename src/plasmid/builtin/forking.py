@@ -34,7 +34,7 @@ from plasmid.runtime.runtime import Runtime
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Any, Callable, Dict, List, NoReturn, Optional
+    from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 
     from plasmid.connect.connector import Connector
     from plasmid.connect.starting import Progress
@@ -87,13 +87,15 @@ class Hindrance(Exception):
 class Request:
     """One clone that is wanted. The lock guards what the main thread and who asked tell each other.
 
-    process: the clone, once it is there. hindrance: why it isn't.
+    has_begun: the main thread is at it, and ends by itself at the deadline. process: the clone, once it is there.
+    hindrance: why it isn't.
     """
 
     def __init__(self, config: bytes, deadline: float) -> None:
         self.config = config
         self.deadline = deadline
         self.lock = threading.Lock()
+        self.has_begun = False
         self.process = None  # type: Optional[ChildProcess]
         self.hindrance = None  # type: Optional[Hindrance]
         self.is_wanted = True
@@ -148,11 +150,15 @@ def _cloned(request: Request, given_up: "Callable[[], str]") -> ChildProcess:
         raise Hindrance(found, "Have a context above ask: router.fork(via=...).")
     number = id(request)
     _requests[number] = request
-    call = runtime.myself.send_call("f", __name__, "clone_here", [[number], {}], deadline=request.deadline)
+    call = runtime.myself.send_call("f", __name__, "clone_here", [[number], {}])
     assert call is not None
     try:
-        _wait(call, given_up)
-        _check(call, request)
+        _wait(call, request, given_up)
+        error = call.exception()
+        if error is not None:
+            raise Hindrance("%s: %s" % (type(error).__name__, error), "") from error
+        if request.hindrance is not None:
+            raise request.hindrance
     except BaseException:
         call.cancel()
         request.give_up()
@@ -163,25 +169,17 @@ def _cloned(request: Request, given_up: "Callable[[], str]") -> ChildProcess:
     return request.process
 
 
-def _wait(call: "Call", given_up: "Callable[[], str]") -> None:
+def _wait(call: "Call", request: Request, given_up: "Callable[[], str]") -> None:
     while not call.done():
         with guard:
-            call.wait(monotonic() + LOOK_S)
+            call.wait(min(monotonic() + LOOK_S, max(request.deadline, monotonic() + AGAIN_S)))
         why = "" if call.done() else given_up()
         if why:
             raise Hindrance(why, "")
-
-
-def _check(call: "Call", request: Request) -> None:
-    """Raise the Hindrance that there was."""
-    error = call.exception()
-    if request.hindrance is not None:
-        raise request.hindrance
-    if isinstance(error, TimeoutError):
-        found = "its main thread didn't come to it in time: it runs the function calls that it gets one after the other"
-        raise Hindrance(found, "Wait until those have ended, or allow more time with connect_timeout=.")
-    if error is not None:
-        raise Hindrance("%s: %s" % (type(error).__name__, error), "")
+        with request.lock:
+            if not request.has_begun and monotonic() >= request.deadline:
+                request.is_wanted = False
+                raise _busy("its main thread didn't come to it in time: it runs function calls one after the other")
 
 
 def clone_here(number: int) -> None:
@@ -190,28 +188,31 @@ def clone_here(number: int) -> None:
     runtime = far_main.runtime
     if request is None or runtime is None:
         return  # nobody waits any more
+    with request.lock:
+        request.has_begun = request.is_wanted
+        if not request.is_wanted:
+            return
     for stream in sys.stdout, sys.stderr:
         stream.flush()  # or the clone would print it too. Before the locks, as it may have to wait.
-    from _socket import AF_UNIX, SOCK_STREAM, socketpair
-
-    near, far = (end.detach() for end in socketpair(AF_UNIX, SOCK_STREAM))
-    error_read, error_write = os.pipe()
+    ours, theirs = [], []  # type: List[int], List[int]
+    is_there = False
     try:
-        pid = _fork_at_rest(request, runtime, far, error_write, [near, error_read])
-    except BaseException as error:
-        os.close(near)
-        os.close(error_read)
-        if not isinstance(error, Hindrance):
-            raise
-        request.hindrance = error
+        for make in _link, os.pipe:
+            near, far = make()
+            ours.append(near)
+            theirs.append(far)
+        pid = _fork_at_rest(request, runtime, theirs[0], theirs[1], ours)
+        is_there = True
+    except Hindrance as hindrance:
+        request.hindrance = hindrance
         return
     finally:
-        os.close(far)
-        os.close(error_write)
-    for fd in near, error_read:
+        for fd in theirs if is_there else ours + theirs:
+            os.close(fd)
+    for fd in ours:
         os.set_blocking(fd, False)
     popen = Forked(pid)  # type: Any
-    process = ChildProcess(popen, "the clone", near, error_read)
+    process = ChildProcess(popen, "the clone", ours[0], ours[1])
     _begun[:] = [each for each in _begun if each.link_fd >= 0]
     with request.lock:
         request.process = process
@@ -219,6 +220,13 @@ def clone_here(number: int) -> None:
             _begun.append(process)
         else:
             process.close()
+
+
+def _link() -> "Tuple[int, int]":
+    from _socket import AF_UNIX, SOCK_STREAM, socketpair
+
+    near, far = socketpair(AF_UNIX, SOCK_STREAM)
+    return near.detach(), far.detach()
 
 
 def _fork_at_rest(request: Request, runtime: Runtime, link_fd: int, error_fd: int, others: "List[int]") -> int:
