@@ -194,7 +194,8 @@ def clone_here(number: int) -> None:
             return
     for stream in sys.stdout, sys.stderr:
         stream.flush()  # or the clone would print it too. Before the locks, as it may have to wait.
-    ours, theirs = [], []  # type: List[int], List[int]
+    ours = []  # type: List[int]
+    theirs = []  # type: List[int]
     is_there = False
     try:
         for make in _link, os.pipe:
