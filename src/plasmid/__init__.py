@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from plasmid.core.errors import UnsendableValue as UnsendableValue
     from plasmid.core.errors import ValueDecodeError as ValueDecodeError
     from plasmid.fleet import Fleet as Fleet
+    from plasmid.joining import join as join
     from plasmid.program import declare as declare
     from plasmid.program import main as main
     from plasmid.program import takes_econtext as takes_econtext

@@ -33,9 +33,10 @@ from plasmid.surroundings import forget, remember
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, List, Optional, Union
+    from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
     from plasmid.connect.connector import Connector
+    from plasmid.connect.process import ChildProcess
     from plasmid.connect.starting import Started
     from plasmid.connect.supervised import Supervision
 
@@ -61,13 +62,14 @@ class Child:
     what was sent to start it, arguments included.
     """
 
-    def __init__(self, number: int, context: Context, started: "Started") -> None:
+    def __init__(
+        self, number: int, context: Context, process: "ChildProcess", steps: "Sequence[Tuple[str, float]]" = ()
+    ) -> None:
         self.number = number
         self.context = context
-        self.process = started.process
-        self.started = started
-        self.steps = started.steps
-        self.boot_bytes = started.boot_bytes
+        self.process = process
+        self.steps = list(steps)
+        self.boot_bytes = 0
         self.ticket = b""  # by which the context that asked for it can have it ended without knowing its address
         self.info = {}  # type: Dict[str, Any]
         self.opened = threading.Event()  # it has said hello, or its link has ended
@@ -130,24 +132,25 @@ class Router(Ways):
         self._closed = False
         self.starters = Helpers(STARTERS_MAX)
         self.supervision = None  # type: Optional[Supervision]  # once there are supervised contexts
-        self._is_root = _runtime is None
+        self.first_closers = []  # type: List[Callable[[], None]]  # of what makes contexts, or lets them in
+        self._is_own = _runtime is None or self.has_joined  # else Plasmid has started this process
         if _runtime is None:
-            _use_fast_codec()
             _runtime = Runtime(addresses.ROOT, name, {"python": "%d.%d.%d" % sys.version_info[:3]})
             from plasmid.builtin.console import ConsoleServer
 
             _runtime.jobs.builtin["plasmid.console"] = ConsoleServer().handle
             _runtime.jobs.in_order["plasmid.console"] = Helpers(1)
+        self.runtime = _runtime
+        if self._is_own:
+            _use_fast_codec()
             _runtime.start()
             atexit.register(self.close)
-        self.runtime = _runtime
-        if self._is_root:
             remember(_runtime, self)
             self._leave_process = _join_process(_runtime)
         _runtime.default_timeout_s = timeout
-        parent = None if self._is_root else self.parent
+        parent = None if self._is_own else self.parent
         self.modules = ModuleServer(allow_modules, deny_modules, parent, allow_data)
-        _runtime.permit = permitting(_runtime, self.modules) if self._is_root else self.modules.permit
+        _runtime.permit = permitting(_runtime, self.modules) if self._is_own else self.modules.permit
         _runtime.jobs.builtin["plasmid.modules"] = self.modules.handle
         _runtime.explain_loss = self.explain_loss
         _runtime.on_link.append(self._on_link)
@@ -223,14 +226,15 @@ class Router(Ways):
         started = _start(connector, values.pack(config), progress, given_up)
         # The far side compiles what it got; what it asks for with its hello can be made ready meanwhile.
         self.modules.expect(address, started.magic, () if connector.clones else far_main.AFTER_HELLO)
-        child = Child(number, Context(runtime, address, connector.name), started)
+        child = Child(number, Context(runtime, address, connector.name), started.process, started.steps)
+        child.boot_bytes = started.boot_bytes
         with runtime.lock:
             self.children[number] = child
             runtime.names[address] = connector.name
             if self._closed:
                 child.give_up()
         try:
-            self._say_hello(child, progress, given_up)
+            self._say_hello(child, started, progress, given_up)
         except BaseException:
             self._end(child)
             raise
@@ -239,6 +243,7 @@ class Router(Ways):
     def _say_hello(
         self,
         child: Child,
+        started: "Started",
         progress: "Optional[Callable[[str, Optional[float]], None]]",
         given_up: "Callable[[], str]",
     ) -> None:
@@ -247,7 +252,6 @@ class Router(Ways):
         if progress is not None:
             progress(step, None)
         begun = monotonic()
-        started = child.started
         fd = started.take_link()
         self.runtime.loop.attach(child.number, fd, fd, started.leftover)
         while not child.opened.wait(max(0.0, min(started.deadline - monotonic(), connecting.LOOK_S))):
@@ -316,7 +320,7 @@ class Router(Ways):
             # Ctrl-C, perhaps: then what is still there is ended without more patience.
             for child in list(self.children.values()):
                 self._end(child)
-            if self._is_root:
+            if self._is_own:
                 self.runtime.close("the router was closed")
                 forget(self.runtime)
                 self._leave_process()
@@ -324,8 +328,8 @@ class Router(Ways):
 
     def _end_children(self, until: float) -> None:
         """Close the pool, give up what is being started, and have all children leave, until that time."""
-        if self.supervision is not None:
-            self.supervision.close()
+        for closer in self.first_closers[:]:
+            closer()
         pool = self.jobs.pool
         if pool is not None:
             pool.close()
@@ -473,4 +477,5 @@ def _log_loss(child: Child) -> None:
     """Say what is known of a context that went without a goodbye."""
     import logging
 
-    logging.getLogger("plasmid").warning("%s was lost: %s; %s", child.context, child.lost, child.end)
+    how = "; " + child.end if child.end else ""
+    logging.getLogger("plasmid").warning("%s was lost: %s%s", child.context, child.lost, how)

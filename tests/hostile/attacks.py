@@ -454,6 +454,59 @@ def never_reads(peer: Peer) -> None:
         time.sleep(0.1)
 
 
+# ---------------------------------------------------------------- of one that has joined
+
+
+def lending_nonsense(peer: Peer) -> None:
+    """Ask the lender for what is no call."""
+    peer.say_hello()
+    head = values.pack(["s", SERVICE, "note"])
+    payload = b"".join(values.encode({"what": "forged"}))
+    whole = {"target": b"", "head": head, "payload": payload}
+    for asked in (
+        None,
+        {},
+        dict(whole, target=b"\0\0\0"),
+        dict(whole, target=b"\0" * 132),
+        dict(whole, target="/"),
+        dict(whole, head=b""),
+        dict(whole, head=values.pack(["x", SERVICE, "note"])),
+        dict(whole, head=values.pack(["f", None, "note"])),
+        dict(whole, head=b"\xc1" * 100),
+        dict(whole, payload=None),
+        dict(whole, payload="text"),
+    ):
+        peer.report(peer.call("plasmid.lending", "call", asked))
+    peer.report(peer.call("plasmid.lending", "__init__", whole))
+    peer.linger()
+
+
+def borrows(peer: Peer) -> None:
+    """Ask for what wasn't lent: at the lender, and by what looks like an answer of it."""
+    peer.say_hello()
+    head = values.pack(["s", SERVICE, "note"])
+    payload = b"".join(values.encode({"what": "forged"}))
+    for method in "call", "contexts":
+        answer = peer.call("plasmid.lending", method, {"target": b"", "head": head, "payload": payload})
+        peer.report(answer[:2])
+    peer.report("done")
+
+
+def lending_floods(peer: Peer) -> None:
+    """Ask the lender for large answers of the root's, and read none."""
+    peer.say_hello()
+    asked = {
+        "target": b"",
+        "head": values.pack(["s", SERVICE, "give"]),
+        "payload": b"".join(values.encode({"size": 1 << 17})),
+    }
+    for _ in range(4000):
+        write_all(peer.call_frame("plasmid.lending", "call", asked))
+    peer.report("done")
+    while True:
+        time.sleep(1)
+
+
 def main() -> None:
     first_stage, attack, _, report_path = sys.argv[1:]
     nonce = first_stage.partition('(("')[2].partition('"')[0]

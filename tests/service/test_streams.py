@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 import plasmid
+from plasmid.core import address as addresses
 from plasmid.core import values
 from plasmid.core.errors import Cancelled, DeadlineExceeded, ProtocolError, ReceiverClosed, Refused, RemoteError
 from plasmid.runtime.ports import TimedOut
 from plasmid.service import DeduplicatingInvoker, Pool, StreamEnded, expose, stream
 from plasmid.service.methods import STREAM_KEY
 from plasmid.service.queues import ServiceQueue
-from plasmid.testing import ANSWER_TIMEOUT_S
+from plasmid.testing import ANSWER_TIMEOUT_S, FakeJob
 from tests.service.live import Kinds, Serial, acquire
 
 BOTH = pytest.mark.parametrize("method", ["count", "count_async"])
@@ -164,18 +165,29 @@ def test_a_generator_is_called_by_name_too_and_says_so_if_the_call_has_no_place_
     )
 
 
-@pytest.mark.parametrize("wrong", [None, 5, "elsewhere"])
-def test_items_go_to_the_caller_and_nobody_else(router: plasmid.Router, kinds: Kinds, wrong: Any) -> None:
+@pytest.mark.parametrize("wrong", [None, 5])
+def test_a_place_for_items_must_be_a_sender(router: plasmid.Router, kinds: Kinds, wrong: Any) -> None:
     me = router.myself()
-    if wrong == "elsewhere":
-        receiver = plasmid.Receiver(router)
-        wrong = receiver.to_sender()
-        wrong.address = b"\0\0\0\7"
     with pytest.raises(Refused) as error:
         me.call_service(Kinds, "count", **{"to": 1, STREAM_KEY: wrong})
     assert error.value.found == "its items go to a receiver of the caller's, and the call names none"
     with pytest.raises(Refused, match="it takes no argument '->'"):
         me.call_service(Kinds, "plain", **{STREAM_KEY: 1})
+
+
+@pytest.mark.parametrize(("source", "allowed"), [("/1/7", True), ("/1/8", False), ("/1", True), ("/", True)])
+def test_items_go_to_the_caller_and_for_a_parent_to_anybody(router: plasmid.Router, source: str, allowed: bool) -> None:
+    sender = plasmid.Receiver(router).to_sender()
+    sender.address = addresses.parse("/1/7")
+    message: Any = FakeJob("x", source=source, here="/1/2")
+    args = {"to": 1, STREAM_KEY: sender}
+    if allowed:
+        assert Kinds.exposed["count"].take_sender(args, message) is sender
+        assert args == {"to": 1}
+        return
+    with pytest.raises(Refused) as error:
+        Kinds.exposed["count"].take_sender(args, message)
+    assert error.value.found == "its items go to a receiver of the caller's, and the call names none"
 
 
 def test_a_stream_that_is_refused_says_why_at_the_first_item(router: plasmid.Router, kinds: Kinds, client: Any) -> None:

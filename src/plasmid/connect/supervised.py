@@ -436,6 +436,7 @@ def _supervision_of(router: "Router") -> Supervision:
     with router.runtime.lock:
         if router.supervision is None:
             router.supervision = Supervision(router)
+            router.first_closers.append(router.supervision.close)
         return router.supervision
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from plasmid.builtin.listening import Listener
     from plasmid.connect.connector import Connector
     from plasmid.connect.many import Connected
     from plasmid.connect.options import (
@@ -38,7 +39,12 @@ if TYPE_CHECKING:
 
 
 class Ways:
-    """The part of a Router that knows the ways; start() is the Router's own. Any thread."""
+    """The part of a Router that knows the ways; start() is the Router's own. Any thread.
+
+    has_joined: this process is in the tree of another one, see plasmid.join().
+    """
+
+    has_joined = False
 
     if TYPE_CHECKING:
         runtime: Runtime
@@ -195,6 +201,16 @@ class Ways:
 
         router = self  # type: Any
         return supervised.supervise(router, target, restart, via, list(services), prepare, wait, options)
+
+    def listen(self, path: "Any", authority: str = "none", limit: int = 64) -> "Listener":
+        """Let other processes of this user join the tree, as children of this context: plasmid.join(path).
+
+        path: of a Unix socket, in a folder that is this user's alone, or that isn't there yet. authority: "lent" has
+        those who join call whatever this context may call, for as long as they stay; "none" leaves them what policies
+        allow to any child. limit: how many may have joined at a time. Raises PlasmidError, or ValueError for what no
+        socket can be.
+        """
+        return self.runtime.hook("listen")(self, path, authority, limit)  # type: ignore[no-any-return]
 
     def _by(self, scheme: str, options: "Mapping[str, Any]", **fields: "Any") -> "Context":
         fields.update(options)

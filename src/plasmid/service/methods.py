@@ -195,8 +195,9 @@ class Method:
         from plasmid.runtime.receivers import Sender
 
         sender = args.pop(STREAM_KEY)
-        # To the caller itself and nobody else: a service isn't to be had for sending things to third parties.
-        if not isinstance(sender, Sender) or sender.address != msg.source:
+        # To the caller itself: a service isn't to be had for sending things to third parties. A parent, whom it obeys,
+        # may call for somebody else, as for a process that has joined it.
+        if not isinstance(sender, Sender) or not (sender.address == msg.source or msg.from_parent):
             raise self.refused("its items go to a receiver of the caller's, and the call names none")
         return sender
 
