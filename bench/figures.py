@@ -66,6 +66,15 @@ FIGURES = (
     Figure("boot_bytes", "sent at boot, arguments included", "KiB", "boot", at_most(24), at_most(16)),
     Figure("memory", "an idle child, its watchdog included (PSS)", "MiB", "memory", at_most(8), at_most(6)),
     Figure("many", "20 children at once, until all have answered", "s", "many", at_most(2, "raw"), at_most(1.3, "raw")),
+    Figure(
+        "crowd",
+        "200 children, 16 at a time, until all have answered",
+        "s",
+        "crowd",
+        at_most(2.5, "raw"),
+        at_most(1.5, "raw"),
+    ),
+    Figure("crowd_call", "one call to each of these 200", "ms", "crowd", at_most(30), at_most(18)),
     Figure("ssh_bare", "`ssh host python3 -ISc pass`", "ms", "ssh"),
     Figure("ssh_extra", "first answer over ssh, less that", "ms", "ssh", at_most(40), at_most(20)),
     Figure(
@@ -94,6 +103,16 @@ FIGURES = (
         at_least(2.5, "mitogen"),
         at_least(4, "mitogen"),
     ),
+    Figure(
+        "fan_in",
+        "calls per second, 20 children to one service of their parent",
+        "/s",
+        "fan_in",
+        at_least(4, "mitogen"),
+        at_least(0.7, "raw"),
+    ),
+    Figure("shared_key", "64 callers of one deduplicated key that takes 200 ms", "ms", "shared_key", at_most(210)),
+    Figure("shared_key_runs", "how often it ran for them", "", "shared_key", at_most(1), at_most(1)),
     Figure("echo_1", "echo of 1 MiB", "MiB/s", "echo_1", at_least(0.5, "raw"), at_least(0.9, "raw")),
     Figure("echo_64", "echo of 64 MiB", "MiB/s", "echo_64", at_least(0.5, "raw"), at_least(0.9, "raw")),
 )

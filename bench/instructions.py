@@ -17,7 +17,7 @@ if __name__ == "__main__":
 
 from bench import raw_far
 from plasmid import codec
-from plasmid.core import address, values
+from plasmid.core import address, short_values, values
 from plasmid.core.switch import PARENT
 from plasmid.runtime.context import Context
 from plasmid.runtime.runtime import Runtime
@@ -85,7 +85,7 @@ def own(count: int) -> None:
     for n in range(count):
         codec.install()
         call = probe.small.start(key="key", n=n)
-        values.install(None, None)  # a far side has only Python's own
+        values.install(short_values.pack_short, short_values.unpack_short)  # a far side has no C extension
         pool.step()
         codec.install()
         assert call.result() == {"key": "key", "n": n, "ok": True}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench import machine, report
 from bench.figures import FIGURES, Figure
+from bench.reasons import known
 from bench.worker import ADAPTERS, OWN, PEERS, Failed, adapter, measure, work
 
 ROUNDS = 5
@@ -31,6 +32,8 @@ def main() -> int:
     else:
         print(report.as_text(report.cells(samples, found)), end="\n\n")
         print("\n".join(report.surroundings(samples, rounds)))
+        for line in report.unmet(found, known()):
+            print("not reached:", line)
     if options.write:
         options.write.write_text(report.page(samples, found, rounds))
     return 1 if any(name in OWN for _, name in samples.failures) else 0

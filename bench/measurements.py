@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -26,13 +27,16 @@ class Size(NamedTuple):
     starts: int
     at_once: int
     large_mib: int
+    crowd: int
 
 
-FULL = Size(calls=2000, threaded_calls=300, pipelined_calls=8000, starts=5, at_once=20, large_mib=64)
-QUICK = Size(calls=200, threaded_calls=30, pipelined_calls=1500, starts=1, at_once=4, large_mib=8)
+FULL = Size(calls=2000, threaded_calls=300, pipelined_calls=8000, starts=5, at_once=20, large_mib=64, crowd=200)
+QUICK = Size(calls=200, threaded_calls=30, pipelined_calls=1500, starts=1, at_once=4, large_mib=8, crowd=6)
 WARM_UP_CALLS = 200
 WINDOW = 1000
 THREADS = 8
+STARTERS = 16  # of a crowd at once
+KEY_CALLERS = 64
 IDLE_S = 0.5
 
 
@@ -170,6 +174,43 @@ def many(subject: Subject, size: Size) -> "dict[str, float]":
     return {"many": seconds}
 
 
+def fan_in(subject: Subject, size: Size) -> "dict[str, float]":
+    """Have many children call this process at once, one small call after the other each."""
+    children = started_by(size.at_once, size.at_once, subject)
+    count = size.threaded_calls // 3
+    all_call_up = getattr(subject, "all_call_up", None) or partial(all_call_up_on_threads, subject)
+    all_call_up(children, 5)
+    seconds = timed(lambda: all_call_up(children, count))
+    for child in children:
+        subject.stop(child)
+    return {"fan_in": len(children) * count / seconds}
+
+
+def all_call_up_on_threads(subject: Subject, children: "list[Any]", count: int) -> None:
+    """Have each of the children call this process so many times."""
+    at_once(1, *[partial(subject.calls_up, child, count) for child in children])
+
+
+def crowd(subject: Subject, size: Size) -> "dict[str, float]":
+    """Start very many children, a few at a time, and make one call to each."""
+    if type(subject).call_each is Subject.call_each:
+        raise NotOffered
+    children: list[Any] = []
+    seconds = timed(lambda: children.extend(started_by(STARTERS, size.crowd, subject)))
+    subject.call_each(children)  # what the first of all costs
+    each = median([timed(lambda: subject.call_each(children)) for _ in range(3)])
+    for child in children:
+        subject.stop(child)
+    return {"crowd": seconds, "crowd_call": each}
+
+
+def shared_key(subject: Subject, size: Size) -> "dict[str, float]":
+    """Have many callers ask for one key of a method that takes 200 ms and is run once for all of them."""
+    with started(subject) as child:
+        seconds, runs = subject.shared_key(child, KEY_CALLERS)
+    return {"shared_key": seconds, "shared_key_runs": runs}
+
+
 def ssh(subject: Subject, size: Size) -> "dict[str, float]":
     """Start children over a private ssh server, in turns with a bare Python."""
     start_over_ssh = getattr(subject, "start_over_ssh", None)
@@ -191,6 +232,9 @@ MEASUREMENTS = {
     "boot": Measurement(boot, pinned=True),
     "ssh": Measurement(ssh, pinned=True),
     "many": Measurement(many, pinned=False),
+    "crowd": Measurement(crowd, pinned=False),
+    "fan_in": Measurement(fan_in, pinned=False),
+    "shared_key": Measurement(shared_key, pinned=False),
     "memory": Measurement(memory, pinned=True),
     "calls_down": Measurement(calls_down, pinned=True),
     "calls_up": Measurement(calls_up, pinned=True),
@@ -224,17 +268,30 @@ def run(argv: "list[str]") -> None:
     subprocess.run(argv, stdin=subprocess.DEVNULL, check=True)
 
 
-def at_once(count: int, act: "Callable[[], object]") -> None:
-    """Call act() on so many threads; return when all have."""
+def started_by(starters: int, count: int, subject: Subject) -> "list[Any]":
+    """Return so many new children, which so many threads have started."""
+    children: list[Any] = []
+    left = iter(range(count))
+
+    def start_some() -> None:
+        for _ in left:
+            children.append(subject.start())
+
+    at_once(starters, start_some)
+    return children
+
+
+def at_once(count: int, *acts: "Callable[[], object]") -> None:
+    """Call each of these on so many threads; return when all have."""
     errors: list[BaseException] = []
 
-    def call() -> None:
+    def call(act: "Callable[[], object]") -> None:
         try:
             act()
         except BaseException as error:  # noqa: BLE001 - raised below, on the thread that asked
             errors.append(error)
 
-    started = [threading.Thread(target=call) for _ in range(count)]
+    started = [threading.Thread(target=call, args=(act,)) for act in acts for _ in range(count)]
     for thread in started:
         thread.start()
     for thread in started:

@@ -2,6 +2,7 @@
 
 import os
 from collections import deque
+from time import perf_counter
 from typing import Any
 
 import plasmid
@@ -72,6 +73,19 @@ class Own(Subject):
             calls.append(small(key="key", n=n))
         while calls:
             calls.popleft().result()
+
+    def call_each(self, children: "list[OwnChild]") -> None:
+        calls = [child.probe.small.start(key="key", n=n) for n, child in enumerate(children)]
+        for call in calls:
+            call.result()
+
+    def shared_key(self, child: OwnChild, callers: int) -> "tuple[float, int]":
+        shared = child.context.service(probe.Shared)
+        shared.find(key="first", seconds=0.0)  # it is there
+        start = perf_counter()
+        for call in [shared.find.start(key="key", seconds=0.2) for _ in range(callers)]:
+            call.result()
+        return perf_counter() - start, int(child.context.call(probe.runs_of, "key"))
 
     def echo(self, child: OwnChild, data: bytes) -> bytes:
         return child.context.call(probe.echo, data)  # type: ignore[no-any-return]

@@ -92,6 +92,29 @@ class Raw(Subject):
                 return list(msgpack.unpackb(body))
             child.wire.write(raw_far.frame(what, id, raw_far.answer(msgpack.packb, msgpack.unpackb, body)))
 
+    def all_call_up(self, children: "list[RawChild]", count: int) -> None:
+        """One thread answers whoever has asked."""
+        wires = {child.wire.fd: child.wire for child in children}
+        poller = select.poll()
+        for fd, wire in wires.items():
+            poller.register(fd, select.POLLIN)
+            wire.write(raw_far.frame(raw_far.CALL_UP, count, b""))
+        while wires:
+            for fd, _ in poller.poll():
+                for what, id, body in wires[fd].frames() or [NOTHING]:
+                    if what == raw_far.TIMES:
+                        poller.unregister(fd)
+                        del wires[fd]
+                    else:
+                        answer = raw_far.answer(msgpack.packb, msgpack.unpackb, body)
+                        wires[fd].write(raw_far.frame(what, id, answer))
+
+    def call_each(self, children: "list[RawChild]") -> None:
+        for n, child in enumerate(children):
+            child.wire.write(call_frame(n))
+        for child in children:
+            msgpack.unpackb(child.wire.next())
+
     def echo(self, child: RawChild, data: bytes) -> "bytes | bytearray":
         child.wire.write(raw_far.HEAD.pack(len(data), raw_far.ECHO, 0), data)
         return child.wire.next()

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from bench import machine
 from bench.figures import Figure, Target
+from bench.reasons import NONE_YET, known
 
 INTRODUCTION = """\
 # Performance
@@ -21,6 +22,11 @@ between the quartiles of that ratio, or of the figure itself where there is none
 Latencies are taken with all processes pinned to one core, since what it costs to hand over between threads varies
 with their places; rates and the start of many children are taken on all cores. All figures take turns, one process
 for each, in {rounds} rounds.
+"""
+
+
+FURTHER = """\
+How the cost of a frame, and of a loss, grows with the tree is told in [scale](scale.md).
 """
 
 
@@ -151,6 +157,15 @@ def as_markdown(table: "list[list[str]]") -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [heading, right, *lines])
 
 
+def unmet(found: "list[Row]", reasons: "dict[str, str]") -> "list[str]":
+    """Return a line for each figure that must be reached and isn't, with the reason."""
+    return [
+        f"{row.figure.title}, {row.figure.must.text(row.figure.unit)}: {reasons.get(row.figure.name, NONE_YET)}"
+        for row in found
+        if row.must is False and row.figure.must is not None
+    ]
+
+
 def surroundings(samples: Samples, rounds: int) -> "list[str]":
     """Return what to know beside the figures: the machine, versions, the noise, the date."""
     versions = ", ".join(f"{name} {version}" for name, version in samples.subjects.items() if name != "raw")
@@ -180,7 +195,11 @@ def page(samples: Samples, found: "list[Row]", rounds: int) -> str:
         INTRODUCTION.format(and_peers=and_peers, rounds=rounds),
         as_markdown(cells(samples, found)) + "\n",
         "\n".join("- " + line for line in surroundings(samples, rounds)) + "\n",
+        FURTHER,
     ]
+    missed = unmet(found, known())
+    if missed:
+        parts += ["## What isn't reached, and why\n", "\n".join("- " + line for line in missed) + "\n"]
     return "\n".join(parts)
 
 

@@ -47,6 +47,17 @@ class Subject:
         """Have the child call this process so many times; return the seconds of each call."""
         raise NotOffered
 
+    def call_each(self, children: "list[Any]") -> None:
+        """Make one small call to each child, all under way at once, and take all results."""
+        raise NotOffered
+
+    def shared_key(self, child: Any, callers: int) -> "tuple[float, int]":
+        """Have so many callers ask for one key of a deduplicated method that takes 200 ms.
+
+        Return the seconds until all have the answer, and how often it ran.
+        """
+        raise NotOffered
+
     def pipeline(self, child: Any, count: int, window: int) -> None:
         """Make so many small calls, up to `window` of them in flight, and take all results."""
         raise NotOffered

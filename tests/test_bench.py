@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from bench import reasons
+from bench.figures import FIGURES
 from tests.real import parts, sshd
 
 RUN_PY = str(Path(__file__).parent.parent / "bench" / "run.py")
@@ -35,6 +39,27 @@ def test_a_figure_is_measured_for_plasmid_and_for_the_raw_limit_and_put_in_relat
     lines = page.read_text().splitlines()
     assert [line for line in lines if line.startswith("| figure")] == [heading]
     assert len([line for line in lines if line.startswith("| service call, parent to child, p50 | µs |")]) == 1
+
+
+def test_a_reason_stands_for_each_figure_that_must_be_reached_and_is_not() -> None:
+    root = Path(RUN_PY).parent.parent
+    page = (root / "docs" / "performance.md").read_text()
+    table = [[cell.strip() for cell in line.split("|")[1:]] for line in page.splitlines() if line.startswith("| ")]
+    must = table[0].index("must")
+    missed = {line[0] for line in table if "**no**" in line[must]}
+    names = {figure.name for figure in FIGURES if figure.title in missed}
+    assert names - reasons.known().keys() == set()
+    assert reasons.NONE_YET not in page
+
+
+def test_a_reason_goes_on_in_lines_that_begin_with_a_space() -> None:
+    assert reasons.read("hop: one\n  two\n\nmany: three\n") == {"hop": "one two", "many": "three"}
+
+
+@pytest.mark.parametrize("text", ["speed: none", "hop: one\nhop: two", "hop", "  hop: one"])
+def test_a_reason_for_no_figure_or_for_one_that_has_one_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^line \d begins with no figure, or with one that has a reason: "):
+        reasons.read(text)
 
 
 def test_a_figure_that_there_is_none_of_is_refused_with_the_names_of_those_there_are() -> None:

@@ -70,6 +70,13 @@ class Mitogen(Subject):
         while receivers:
             receivers.popleft().get().unpickle()
 
+    def call_each(self, children: "list[MitogenChild]") -> None:
+        receivers = [
+            child.context.call_service_async(Probe, "small", key="key", n=n) for n, child in enumerate(children)
+        ]
+        for receiver in receivers:
+            receiver.get().unpickle()
+
     def echo(self, child: MitogenChild, data: bytes) -> bytes:
         # Its marked form for binary data, which it doesn't copy through a text.
         return bytes(child.context.call(echo, mitogen.core.Blob(data)))
