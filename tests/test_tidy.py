@@ -24,6 +24,7 @@ LAYERS = (
         "core/errors.py",
         "core/extensions.py",
         "core/values.py",
+        "core/short_values.py",
         "core/address.py",
         "core/frames.py",
         "core/events.py",
@@ -32,6 +33,7 @@ LAYERS = (
         "core/remote.py",
         "core/link.py",
         "core/flow.py",
+        "core/bulk.py",
         "core/relay.py",
         "core/switch.py",
         "core/calls.py",
@@ -199,7 +201,7 @@ FILE_LINES_MAX = 500
 TEST_LINES_MAX = 900
 CLASS_LINES_MAX = 300
 FUNCTION_LINES_MAX = 50
-SENT_LINES_MAX = 4150  # core/ and runtime/ together, lines of code alone; docs/design/0007 says why
+SENT_LINES_MAX = 4350  # core/ and runtime/ together, lines of code alone; docs/design/0007 says why
 
 # Modules whose source is a program's own, run where it was sent to; nothing else may turn data into code.
 MAY_RUN_SOURCE = {

@@ -85,9 +85,10 @@ def unpack_plain(data: bytes, limits: Limits) -> Any:
     except Exception:  # noqa: BLE001 - a dozen types over msgpack's versions; `values` will say what is wrong
         return NotImplemented
     # Packed again it must be the same: so no key came twice, and no timestamp became a float.
-    if _pack(value) == data and (_is_small(data, limits) or _is_within(value, limits)):
-        return value
-    return NotImplemented
+    if _pack(value) != data:
+        return NotImplemented
+    is_short = size <= limits.depth_max and 2 * size <= limits.nodes_max
+    return value if is_short or _is_small(data, limits) or _is_within(value, limits) else NotImplemented
 
 
 def _pack(value: Any) -> bytes | None:

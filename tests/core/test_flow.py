@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plasmid.core import relay
+from plasmid.core.bulk import Outgoing
 from plasmid.core.errors import Overloaded, ProtocolError
 from plasmid.core.flow import (
     ASSEMBLIES_MAX,
@@ -20,7 +21,6 @@ from plasmid.core.flow import (
     Assembly,
     Inbox,
     Outbox,
-    Outgoing,
 )
 from plasmid.core.frames import CHUNK_SIZE, MORE, NO_REPLY, PAIR, Frame, Kind, Lane
 from tests.core.wire import at, first_body, frame, plain_frames, read_frame

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from plasmid.core import flow, relay, switch, values
+from plasmid.core.bulk import Outgoing
 from plasmid.core.errors import FrameError, NotSent, Overloaded, Refused
-from plasmid.core.flow import CREDIT_INITIAL, OUTBOX_SIZE_MAX, OWN, REACTIONS, U64, Outgoing
+from plasmid.core.flow import CREDIT_INITIAL, OUTBOX_SIZE_MAX, OWN, REACTIONS, U64
 from plasmid.core.frames import CHUNK_SIZE, NO_REPLY, PAIR, Kind, Lane
 from plasmid.core.link import Link, LinkState
 from plasmid.core.switch import PARENT, REACTIONS_SIZE_MAX, Switch

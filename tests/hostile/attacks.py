@@ -15,7 +15,8 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[:0] = [sys.argv[3], os.path.join(sys.argv[3], "src")]
 
-from plasmid.core import calls, flow, frames, values
+from plasmid.core import calls, frames, values
+from plasmid.core.bulk import Outgoing
 from plasmid.core.frames import Frame, Kind, Lane
 from tests.hostile.bad_values import bombs, exceptions, hostile_names
 
@@ -408,7 +409,7 @@ def answer_long(peer: Peer, kind: int, call: Frame, body: bytes) -> None:
     if len(body) <= frames.CHUNK_SIZE:
         peer.say(kind, Lane.REPLY, call.id, call.source, body)
         return
-    body_flow = flow.Outgoing(kind, Lane.REPLY, call.id, peer.address, call.source, [body], len(body))
+    body_flow = Outgoing(kind, Lane.REPLY, call.id, peer.address, call.source, [body], len(body))
     while body_flow.sent < body_flow.size:
         while body_flow.ready:
             write_all(b"".join(body_flow.next_chunk()))

@@ -100,7 +100,7 @@ def check_books(machine: Machine) -> None:
     node = machine.node
     held = {
         "calls made": [len(node.calls.made)],
-        "calls served": [len(node.calls.served), len(node.calls.served._per_link)],
+        "calls served": [len(node.calls.served), len(node.calls.served.per_link)],
         "long bodies going out": [len(node.switch.outgoing)],
         "events": [len(node.events)],
     }
@@ -108,7 +108,7 @@ def check_books(machine: Machine) -> None:
         outbox = link.outbox
         held["link %d" % link.id] = [
             *(sum(outbox.shares.values()), outbox.flows_size, len(outbox.relayed), len(outbox._rings)),
-            *(len(outbox._turns), len(outbox._urgent), len(outbox.finished)),
+            *(len(outbox.turns), len(outbox.urgent), len(outbox.finished)),
         ]
         for inbox in link.inbox, link.replies:
             held["link %d" % link.id] += [inbox.held, len(inbox.assemblies), len(inbox.waiting)]

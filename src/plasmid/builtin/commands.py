@@ -17,6 +17,7 @@ import time
 from plasmid.core.errors import Overloaded, PlasmidError
 from plasmid.runtime import ports, watchdog
 from plasmid.runtime.receivers import Receiver
+from plasmid.runtime.select import unwatch, watch
 from plasmid.service.invokers import current_job
 from plasmid.service.methods import expose
 from plasmid.service.policy import AllowParents
@@ -132,7 +133,7 @@ class Running:
             return
         os.set_blocking(self._process.stdin.fileno(), False)
         with ports.guard:
-            stdin._selects.append(self)
+            watch(stdin, self)
             if stdin.has():
                 self.source_ready(stdin)
 
@@ -176,7 +177,7 @@ class Running:
         """End the group if it hasn't ended, and give back all that was held for it."""
         if self._stdin is not None:
             with ports.guard:
-                self._stdin._selects.remove(self)
+                unwatch(self._stdin, self)
         if not _has_exited(self.group):
             _signal(self.group, signal.SIGTERM)
             until = time.monotonic() + TERM_S
@@ -232,7 +233,7 @@ class Running:
         except (OSError, TypeError, ValueError, PlasmidError):
             # The sender has closed or is lost, the program has closed its stdin, or this isn't bytes.
             with ports.guard:
-                self._stdin._selects.remove(self)
+                unwatch(self._stdin, self)
             self._stdin.close()
             self._stdin = None
             self._process.stdin.close()

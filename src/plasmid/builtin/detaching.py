@@ -31,7 +31,7 @@ def go_on(runtime: "Runtime", job: "Job") -> None:
     if far_main.runtime is None:
         raise Refused("", "", "the root has no parent to be detached from")
     with runtime.lock:
-        held = [reference() for reference in runtime.jobs._running.values()]
+        held = [reference() for reference in runtime.jobs.running.values()]
     for one in held:
         if one is not None and one.what == "f":
             _bring_module(str(one.name), str(one.method))
@@ -41,7 +41,7 @@ def go_on(runtime: "Runtime", job: "Job") -> None:
         os.waitpid(pid, 0)
     with runtime.lock:
         # Nobody will wait for these, and they are to go on all the same.
-        runtime.jobs._running.clear()
+        runtime.jobs.running.clear()
     job.reply(os.getpid())
 
 

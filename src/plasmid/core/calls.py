@@ -22,7 +22,7 @@ from struct import Struct
 from plasmid.core.errors import CallError, ContextLost, DeadlineExceeded, NotSent, Overloaded, ProtocolError
 from plasmid.core.events import CallArrived, CallCancelled, CallEnded
 from plasmid.core.flow import OUTBOX_SIZE_MAX, OWN, Assembly
-from plasmid.core.frames import MORE, NO_REPLY, Frame, Kind, Lane
+from plasmid.core.frames import COPIED_MAX, MORE, NO_REPLY, Frame, Kind, Lane
 from plasmid.core.link import Link
 from plasmid.core.switch import LOCAL, Switch
 
@@ -62,26 +62,30 @@ class OutCall:
 
 
 class CallTable:
-    """The calls that this context made and that haven't ended."""
+    """The calls that this context made and that haven't ended.
+
+    deadlines: those there are, as a heap, and some of calls that have ended. calls: by id.
+    """
 
     def __init__(self, id_start: int) -> None:
         # Ids begin at random: a stranger who could forge a source would still have to guess 64 bits.
         self._next_id = id_start & ID_MASK
-        self._calls = {}  # type: Dict[int, OutCall]
-        self._deadlines = []  # type: List[Tuple[float, int]]
+        self.calls = {}  # type: Dict[int, OutCall]
+        self.deadlines = []  # type: List[Tuple[float, int]]
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self.calls)
 
     def add(self, target: bytes, deadline: "Optional[float]", ref: "Any", link: int) -> OutCall:
         """Return a new call with an id of its own."""
-        call = OutCall(self.new_id(), target, deadline, ref, link)
-        self._calls[call.id] = call
+        id = self._next_id
+        self._next_id = (id + 1) & ID_MASK
+        call = self.calls[id] = OutCall(id, target, deadline, ref, link)
         if deadline is not None:
             # Calls that ended leave their entries behind; no more of them than of calls in flight, and some.
-            if len(self._deadlines) > 2 * len(self._calls) + 1000:
-                self._deadlines = sorted(entry for entry in self._deadlines if entry[1] in self._calls)
-            heapq.heappush(self._deadlines, (deadline, call.id))
+            if len(self.deadlines) > 2 * len(self.calls) + 1000:
+                self.deadlines = sorted(entry for entry in self.deadlines if entry[1] in self.calls)
+            heapq.heappush(self.deadlines, (deadline, call.id))
         return call
 
     def new_id(self) -> int:
@@ -92,18 +96,18 @@ class CallTable:
 
     def get(self, id: int, source: bytes) -> "Optional[OutCall]":
         """Return the call `id` if it was made to exactly `source`."""
-        call = self._calls.get(id)
+        call = self.calls.get(id)
         return call if call is not None and call.target == source else None
 
     def end(self, id: int) -> "Optional[OutCall]":
         """Take the call out of the table; None if it had ended."""
-        return self._calls.pop(id, None)
+        return self.calls.pop(id, None)
 
     def deadline(self) -> "Optional[float]":
         """Return when the first deadline passes, None without any."""
-        while self._deadlines and self._deadlines[0][1] not in self._calls:
-            heapq.heappop(self._deadlines)
-        return self._deadlines[0][0] if self._deadlines else None
+        while self.deadlines and self.deadlines[0][1] not in self.calls:
+            heapq.heappop(self.deadlines)
+        return self.deadlines[0][0] if self.deadlines else None
 
     def expire(self, now: float) -> "List[OutCall]":
         """Take out the calls whose deadline has passed, the oldest first."""
@@ -112,13 +116,13 @@ class CallTable:
             deadline = self.deadline()
             if deadline is None or deadline > now:
                 return expired
-            call = self.end(heapq.heappop(self._deadlines)[1])
+            call = self.end(heapq.heappop(self.deadlines)[1])
             assert call is not None
             expired.append(call)
 
     def lost(self, is_gone: "Callable[[bytes], bool]") -> "List[OutCall]":
         """Take out the calls made to a context that is gone."""
-        gone = [call for call in self._calls.values() if is_gone(call.target)]
+        gone = [call for call in self.calls.values() if is_gone(call.target)]
         for call in gone:
             self.end(call.id)
         return gone
@@ -138,18 +142,14 @@ class InCall:
 
 
 class Served:
-    """The calls that this context serves and that haven't been answered."""
+    """The calls that this context serves and that haven't been answered. per_link: how many, by the id of the link."""
 
     def __init__(self) -> None:
         self._calls = {}  # type: Dict[Tuple[bytes, int], InCall]
-        self._per_link = {}  # type: Dict[int, int]
+        self.per_link = {}  # type: Dict[int, int]
 
     def __len__(self) -> int:
         return len(self._calls)
-
-    def full(self, link: int) -> bool:
-        """Whether this link has as many calls here as it may."""
-        return self._per_link.get(link, 0) >= SERVED_PER_LINK_MAX
 
     def add(self, call: InCall) -> bool:
         """Note the call; False if its caller has one of that id here already."""
@@ -157,18 +157,18 @@ class Served:
         if key in self._calls:
             return False
         self._calls[key] = call
-        self._per_link[call.link] = self._per_link.get(call.link, 0) + 1
+        self.per_link[call.link] = self.per_link.get(call.link, 0) + 1
         return True
 
     def end(self, source: bytes, id: int) -> "Optional[InCall]":
         """Take the call out; None if it was answered, or its caller has gone."""
         call = self._calls.pop((source, id), None)
         if call is not None:
-            left = self._per_link[call.link] - 1
+            left = self.per_link[call.link] - 1
             if left:
-                self._per_link[call.link] = left
+                self.per_link[call.link] = left
             else:
-                del self._per_link[call.link]
+                del self.per_link[call.link]
         return call
 
     def lost(self, is_gone: "Callable[[bytes], bool]") -> "List[InCall]":
@@ -204,7 +204,9 @@ class Calls:
         head and parts are the packed head and the encoded payload. Raises Overloaded or NotSent when it can't be sent.
         """
         switch = self._switch
-        link = switch.way_out(target)
+        link = switch.ways.get(target)
+        if link is None or link.outbox.shares:
+            link = switch.way_out(target)
         if len(head) > HEAD_SIZE_MAX:
             raise NotSent("", "", "its name takes %d bytes; the limit is %d" % (len(head), HEAD_SIZE_MAX))
         left = NO_DEADLINE if deadline is None else int(max(0, min((deadline - now) * 1000, NO_DEADLINE - 1)))
@@ -234,14 +236,15 @@ class Calls:
 
     def take_answer(self, link: Link, frame: Frame) -> None:
         """Take a REPLY, or the ERROR of a call. It counts only from the context that was called."""
-        call = self.made.get(frame.id, frame.source)
-        if call is None:
+        call = self.made.calls.get(frame.id)
+        if call is None or call.target != frame.source:
             self._switch.drop_flow((frame.source, Lane.CALL, frame.id))  # a long one that wants no reply, refused
             return
         if not frame.flags & MORE:
             if link.replies.assemblies:
                 self._drop_answer(link, call)  # one that was begun before, and broken off
-            self._answered(call, frame.body, frame.kind)
+            raw = frame.raw
+            self._answered(call, raw[frame.body_start :] if len(raw) < COPIED_MAX else frame.body, frame.kind)
             return
         try:
             self._switch.grant(link, link.replies.open(frame, Lane.REPLY, MESSAGE_SIZE_MAX))
@@ -249,7 +252,7 @@ class Calls:
             self.cancel(call, error)
 
     def _answered(self, call: OutCall, body: "Buffer", kind: int) -> None:
-        self.made.end(call.id)
+        del self.made.calls[call.id]
         self._switch.events.append(CallEnded(call.ref, body, kind == Kind.ERROR, None))
         if self._switch.outgoing:
             # It has been answered before we had sent it all.
@@ -298,7 +301,11 @@ class Calls:
         """Take a call's arguments off the books of its link, and return that."""
         link = self._switch.links.get(served.link)
         if link is not None:
-            self._switch.grant(link, link.inbox.release(served.size))
+            inbox = link.inbox
+            if inbox.waiting:
+                self._switch.grant(link, inbox.release(served.size))
+            else:
+                inbox.held -= served.size
         return link
 
     def take_call(self, link: Link, frame: Frame, now: float) -> None:
@@ -307,28 +314,30 @@ class Calls:
         by_parent = switch.address.startswith(frame.source)
         outbox = link.outbox
         try:
-            if self.served.full(link.id):
+            if self.served.per_link.get(link.id, 0) >= SERVED_PER_LINK_MAX:
                 raise Overloaded("", "", "%d calls from that side already wait here" % SERVED_PER_LINK_MAX)
             # Who asks on and on and doesn't read the answers would have us hold them.
-            if outbox.shares.get(OWN, 0) + outbox.flows_size > OUTBOX_SIZE_MAX and not by_parent:
+            waiting = outbox.shares.get(OWN, 0) + outbox.flows_size if outbox.shares or outbox.flows_size else 0
+            if waiting > OUTBOX_SIZE_MAX and not by_parent:
                 raise Overloaded("", "", "more than %d bytes of answers wait to be sent to that side" % OUTBOX_SIZE_MAX)
             if frame.flags & MORE:
                 size_max = MESSAGE_SIZE_MAX if by_parent else CHILD_CALL_SIZE_MAX
                 switch.check_share(link, frame)
                 switch.grant(link, link.inbox.open(frame, Lane.CALL, size_max, by_parent))
             else:
-                body = frame.body
+                raw = frame.raw
+                body = raw[frame.body_start :] if len(raw) < COPIED_MAX else frame.body
                 link.inbox.hold(len(body), by_parent)
                 self._serve(link, frame, body, now)
         except CallError as error:
             switch.refuse(link, frame, error)
 
-    def _serve(self, link: "Optional[Link]", first: Frame, body: memoryview, now: float) -> None:
+    def _serve(self, link: "Optional[Link]", first: Frame, body: "Union[bytes, memoryview]", now: float) -> None:
         """Hand a whole call over to be served. A broken one is refused: its sender may be far below the link."""
         size = len(body)
         left, head_size = CALL_HEAD.unpack_from(body) if size >= CALL_HEAD.size else (0, 0)
         head_end = CALL_HEAD.size + head_size
-        no_reply = bool(first.flags & NO_REPLY)
+        no_reply = first.flags & NO_REPLY != 0
         served = InCall(first.source, first.id, LOCAL if link is None else link.id, size, no_reply)
         if not 0 < head_size <= HEAD_SIZE_MAX or head_end > size or not self.served.add(served):
             assert link is not None  # our own calls are whole

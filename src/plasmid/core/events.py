@@ -28,7 +28,7 @@ class CallArrived:
     __slots__ = "source", "id", "head", "payload", "deadline", "no_reply"
 
     def __init__(
-        self, source: bytes, id: int, head: bytes, payload: memoryview, deadline: "Optional[float]", no_reply: bool
+        self, source: bytes, id: int, head: bytes, payload: "Buffer", deadline: "Optional[float]", no_reply: bool
     ) -> None:
         self.source = source
         self.id = id

@@ -9,19 +9,21 @@ frames, as far as its final receiver has granted credit:
                                        <────── CREDIT u64 granted: bytes from the body's start
     DATA ... the last without MORE ──────────>
 
-Credit is absolute, so a repeated or reordered grant changes nothing. Outgoing and Outbox send, Assembly and Inbox
-receive. No I/O here.
+Credit is absolute, so a repeated or reordered grant changes nothing. The Outgoing of bulk.py and Outbox send, Assembly
+and Inbox receive. No I/O here.
 """
 
 from struct import Struct
 
 from plasmid.core.errors import Overloaded, ProtocolError
-from plasmid.core.frames import CHUNK_SIZE, LANE_MASK, MORE, Frame, Kind, Lane, encode_head
+from plasmid.core.frames import CHUNK_SIZE, MORE, Frame, Lane
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
-    from typing import Callable, Deque, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+    from typing import Callable, Deque, Dict, Iterable, List, Optional, Tuple, Union
+
+    from plasmid.core.bulk import Outgoing
 
     Buffer = Union[bytes, bytearray, memoryview]
     FlowKey = Tuple[bytes, bytes, int, int]
@@ -49,68 +51,6 @@ OUTBOX_SIZE_MAX = 16 * 1024 * 1024
 OWN, REACTIONS = -1, -2
 
 
-class Outgoing:
-    """One long body on its way out. Its parts are never copied, so they must not change until it has been sent.
-
-    name: (target, lane, id). after: a frame that must not overtake the body, sent right behind it.
-    """
-
-    __slots__ = "name", "size", "sent", "credit", "queued", "after", "_head", "_parts", "_at"
-
-    def __init__(
-        self, kind: int, flags: int, id: int, source: bytes, target: bytes, parts: "Sequence[Buffer]", size: int
-    ) -> None:
-        self.name = target, flags & LANE_MASK, id
-        self.size = size
-        self.sent = 0
-        self.credit = min(size, CREDIT_INITIAL)
-        self.queued = False
-        self.after = b""
-        self._head = kind, flags, id, source, target
-        self._parts = [memoryview(part) for part in parts]
-        self._at = 0
-
-    @property
-    def ready(self) -> bool:
-        """Whether credit allows a chunk now."""
-        return self.sent < self.credit
-
-    def grant(self, credit: int) -> None:
-        """Take a grant. A smaller one than before is an old one; one past the end says nothing more than the end."""
-        self.credit = max(self.credit, min(credit, self.size))
-
-    def next_chunk(self) -> "List[Buffer]":
-        """Return the buffers of the next frame. Only when `ready`."""
-        kind, flags, id, source, target = self._head
-        announced = b""
-        if self.sent:
-            kind = Kind.DATA
-        else:
-            announced = U64.pack(self.size)
-        size = min(CHUNK_SIZE, self.credit - self.sent)
-        buffers = self._take(size)
-        self.sent += size
-        if self.sent < self.size:
-            flags |= MORE
-        elif self.after:
-            buffers.append(self.after)
-        return [encode_head(kind, flags, id, source, target, len(announced) + size) + announced] + buffers
-
-    def _take(self, size: int) -> "List[Buffer]":
-        """Return the next `size` bytes as slices of the parts."""
-        taken = []  # type: List[Buffer]
-        while size:
-            part = self._parts[0]
-            piece = part[self._at : self._at + size]
-            taken.append(piece)
-            size -= len(piece)
-            self._at += len(piece)
-            if self._at == len(part):
-                del self._parts[0]
-                self._at = 0
-        return taken
-
-
 class Outbox:
     """What waits to be written to one link, in a fair order.
 
@@ -130,17 +70,17 @@ class Outbox:
         self.finished = []  # type: List[Outgoing]
         self.lone = b""
         self.lone_again = None  # type: Optional[Tuple[Callable[..., object], Frame, int]]
-        self._urgent = deque()  # type: Deque[bytes]
-        self._turns = deque()  # type: Deque[int]
+        self.urgent = deque()  # type: Deque[bytes]
+        self.turns = deque()  # type: Deque[int]
         self._rings = {}  # type: Dict[int, Deque[Union[bytes, Outgoing, FlowKey]]]
         self.relayed = {}  # type: Dict[FlowKey, Deque[bytes]]
 
     def __bool__(self) -> bool:
-        return bool(self.lone or self._turns or self._urgent)
+        return bool(self.lone or self.turns or self.urgent)
 
     def is_idle(self) -> bool:
         """Whether nothing waits, and nothing is on the books."""
-        return not (self.lone or self.shares or self._turns)
+        return not (self.lone or self.shares or self.turns)
 
     def push(self, frame: bytes, origin: int = OWN) -> None:
         """Queue one whole frame made here."""
@@ -155,9 +95,9 @@ class Outbox:
         if self.lone:
             self.line_up()
         self.count(frame, REACTIONS)
-        self._urgent.append(frame)
+        self.urgent.append(frame)
 
-    def push_flow(self, flow: Outgoing) -> None:
+    def push_flow(self, flow: "Outgoing") -> None:
         """Queue a long body, or queue it again when it has got credit."""
         if flow.ready and not flow.queued:
             flow.queued = True
@@ -171,7 +111,7 @@ class Outbox:
             return [lone]
         buffers = []  # type: List[Buffer]
         size = 0
-        while size < size_max and len(buffers) < 64 and (self._turns or self._urgent):
+        while size < size_max and len(buffers) < 64 and (self.turns or self.urgent):
             for buffer in self._next_frame():
                 size += len(buffer)
                 buffers.append(buffer)
@@ -179,22 +119,15 @@ class Outbox:
 
     def _next_frame(self) -> "List[Buffer]":
         """Return the buffers of one frame; [] for a turn that has become void."""
-        if self._urgent:
-            return [self._release(self._urgent.popleft(), REACTIONS)]
-        origin = self._turns.popleft()
+        if self.urgent:
+            return [self._release(self.urgent.popleft(), REACTIONS)]
+        origin = self.turns.popleft()
         ring = self._rings[origin]
         entry = ring.popleft()
         frame = []  # type: List[Buffer]
         if isinstance(entry, bytes):
             frame = [self._release(entry, origin)]
-        elif isinstance(entry, Outgoing):
-            entry.queued = False
-            if entry.ready:
-                frame = entry.next_chunk()
-                if entry.sent == entry.size:
-                    self.finished.append(entry)
-                self.push_flow(entry)
-        else:
+        elif isinstance(entry, tuple):
             frames = self.relayed[entry]
             if frames:
                 frame = [self._release(frames.popleft(), origin)]
@@ -202,8 +135,15 @@ class Outbox:
                 ring.append(entry)
             else:
                 del self.relayed[entry]
+        else:
+            entry.queued = False
+            if entry.ready:
+                frame = entry.next_chunk()
+                if entry.sent == entry.size:
+                    self.finished.append(entry)
+                self.push_flow(entry)
         if ring:
-            self._turns.append(origin)
+            self.turns.append(origin)
         else:
             del self._rings[origin]
         return frame
@@ -215,7 +155,7 @@ class Outbox:
         ring = self._rings.get(origin)
         if ring is None:
             ring = self._rings[origin] = deque()
-            self._turns.append(origin)
+            self.turns.append(origin)
         ring.append(entry)
 
     def line_up(self) -> None:

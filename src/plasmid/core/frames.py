@@ -37,6 +37,9 @@ FRAME_BODY_SIZE_MAX = 256 * 1024
 
 REASON_SIZE_MAX = 1024
 
+# The body of a frame shorter than this may be cut out by copying: a view takes longer to make.
+COPIED_MAX = 4096
+
 
 class Kind:
     """What a frame is. Below ROUTED_MIN it concerns the link alone and is never passed on."""
@@ -136,15 +139,16 @@ class FrameDecoder:
     def __init__(self, peer: bytes, body_size_max: int = FRAME_BODY_SIZE_MAX) -> None:
         self.peer = peer
         self.body_size_max = body_size_max
+        self.is_empty = True  # nothing is left of what was fed
         self._buffer = b""
         self._position = 0
 
     def feed(self, data: bytes) -> None:
         """Take bytes in."""
         # Most reads begin and end at a frame's edge: then this is no copy at all.
-        rest = self._buffer[self._position :] if self._position < len(self._buffer) else b""
-        self._buffer = rest + data if rest else data
+        self._buffer = data if self.is_empty else self._buffer[self._position :] + data
         self._position = 0
+        self.is_empty = not data
 
     def next_frame(self) -> "Optional[Frame]":
         """Return the oldest finished frame, or None if more bytes are needed.
@@ -186,4 +190,5 @@ class FrameDecoder:
         if end > len(buffer):
             return None
         self._position = end
+        self.is_empty = end == len(buffer)
         return Frame(kind, flags, id, source, buffer[target_start:body_start], buffer[start:end], body_start - start)

@@ -47,6 +47,7 @@ class Node:
         self.events = self.switch.events
         self.dirty = self.switch.dirty
         self.links = self.switch.links
+        self.bulk = None  # type: Any  # core/bulk.py, once it is here
         self._children = 0
         self._tick_at = None  # type: Optional[float]
 
@@ -74,10 +75,11 @@ class Node:
             return
         decoder = link.decoder
         decoder.feed(data)
+        shares = link.outbox.shares
         try:
-            if id != PARENT and link.outbox.shares.get(REACTIONS, 0) > REACTIONS_SIZE_MAX:
+            if shares and id != PARENT and shares.get(REACTIONS, 0) > REACTIONS_SIZE_MAX:
                 raise FrameError("it asks and reads no answers")
-            while link.state is not LinkState.PARTED:
+            while not decoder.is_empty and link.state is not LinkState.PARTED:
                 frame = decoder.next_frame()
                 if frame is None:
                     break
@@ -127,7 +129,8 @@ class Node:
 
     def deadline(self) -> "Optional[float]":
         """Return when expire() must be called next, None for never."""
-        first = self.calls.made.deadline()
+        made = self.calls.made
+        first = made.deadline() if made.deadlines else None
         tick = self._tick_at if self.links else None
         if first is None or tick is None:
             return tick if first is None else first

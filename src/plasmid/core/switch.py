@@ -15,19 +15,23 @@ sends to it. No I/O here.
 from plasmid.core import address, values
 from plasmid.core.errors import CallError, NotSent, Overloaded
 from plasmid.core.events import LinkEnded, LinkLeft, LinkOpened
-from plasmid.core.flow import OUTBOX_SIZE_MAX, OWN, REACTIONS, U64, Assembly, Outgoing
-from plasmid.core.frames import CHUNK_SIZE, MORE, NO_REPLY, Frame, Kind, Lane, encode, encode_head
+from plasmid.core.flow import OUTBOX_SIZE_MAX, OWN, REACTIONS, U64, Assembly
+from plasmid.core.frames import CHUNK_SIZE, HEADER, MORE, NO_REPLY, Frame, Kind, Lane, encode
 from plasmid.core.link import Link, LinkState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
+    from plasmid.core.bulk import Outgoing
+
     Buffer = Union[bytes, bytearray, memoryview]
     FlowName = Tuple[bytes, int, int]
 
 PARENT = 0  # the id of the link to the parent; those to children have their numbers
 LOCAL = -1  # stands for no link: from this context to itself
+
+WAYS_MAX = 1024
 
 # How much of what a peer made us say may wait for it to be read.
 REACTIONS_SIZE_MAX = 4 * 1024 * 1024
@@ -45,6 +49,7 @@ class Switch:
         self.address = address
         self.facts = facts
         self.links = {}  # type: Dict[int, Link]
+        self.ways = {}  # type: Dict[bytes, Link]  # what route() found lately
         self.events = []  # type: List[Any]
         self.dirty = set()  # type: Set[int]
         self.relay = None  # type: Any  # core/relay.py, once there is a child
@@ -58,6 +63,7 @@ class Switch:
             from plasmid.core import relay
 
             self.relay = relay
+        self.ways.clear()
         link = self.links[id] = Link(id, self.address, peer, now)
         link.say_hello(self.facts)
         self.dirty.add(id)
@@ -76,6 +82,7 @@ class Switch:
         """Take the link out; None if it was out before."""
         link = self.links.pop(id, None)
         if link is not None:
+            self.ways.clear()
             link.state = LinkState.CLOSED
             self.events.append(LinkEnded(link, reason))
         return link
@@ -84,17 +91,20 @@ class Switch:
 
     def route(self, target: bytes) -> "Optional[Link]":
         """Return the link towards `target`; None if there is none, or it is this context."""
-        if not target.startswith(self.address):
-            return self.links.get(PARENT)
         if target == self.address:
             return None
-        return self.links.get(address.number_below(self.address, target))
+        below = target.startswith(self.address)
+        link = self.links.get(address.number_below(self.address, target) if below else PARENT)
+        # A child may name what targets it likes, so there is an end to what is kept.
+        if link is not None and len(self.ways) < WAYS_MAX:
+            self.ways[target] = link
+        return link
 
     def way_out(self, target: bytes) -> "Optional[Link]":
         """Return the link by which to send to `target`, None to stay here; NotSent or Overloaded if it can't be."""
         if target == self.address:
             return None
-        link = self.route(target)
+        link = self.ways.get(target) or self.route(target)
         if link is None:
             raise NotSent("", "", "no link leads to %s from %s" % (address.text(target), address.text(self.address)))
         waiting = link.outbox.shares.get(OWN, 0)
@@ -104,11 +114,12 @@ class Switch:
 
     def send(self, link: Link, kind: int, flags: int, id: int, target: bytes, parts: "Sequence[Buffer]") -> None:
         """Queue a frame of our own, as a flow of chunks if its body is long."""
-        size = 0
-        for part in parts:
-            size += len(part)
+        size = sum(map(len, parts))
         self.dirty.add(link.id)
         if size > CHUNK_SIZE:
+            # In memory by now: a far side has nothing long to say before it has what comes after its hello.
+            from plasmid.core.bulk import Outgoing
+
             flow = Outgoing(kind, flags, id, self.address, target, parts, size)
             self.drop_flow(flow.name)  # of a caller that used the id twice
             self.outgoing[flow.name] = flow, link
@@ -117,14 +128,17 @@ class Switch:
                 link.outbox.flows_size += size
             link.outbox.push_flow(flow)
             return
-        buffers = [encode_head(kind, flags, id, self.address, target, size)]  # type: List[Buffer]
-        buffers += parts
-        frame = b"".join(buffers)
+        own = self.address
+        head = HEADER.pack(size, kind, flags, len(own), len(target), id)
+        frame = b"".join([head, own, target, *parts])
+        outbox = link.outbox
         # A grant unblocks others and needs no order; everything else keeps its own.
         if kind == Kind.CREDIT:
-            link.outbox.push_urgent(frame)
+            outbox.push_urgent(frame)
+        elif outbox.lone or outbox.shares or outbox.turns:
+            outbox.push(frame)
         else:
-            link.outbox.push(frame)
+            outbox.lone = frame  # as push() would do
 
     def refuse(self, link: Link, frame: Frame, error: CallError) -> None:
         """Answer a CALL or a PUT in the name of its target, which is this context or can't be reached below it."""
@@ -178,7 +192,7 @@ class Switch:
 
     def forward(self, link: Link, frame: Frame) -> None:
         """Pass a frame on. FrameError if its link floods another."""
-        way = self.route(frame.target)
+        way = self.ways.get(frame.target) or self.route(frame.target)
         if way is None or way is link:
             if frame.target.startswith(self.address):
                 found = "there is no context %s below %s" % (address.text(frame.target), address.text(self.address))

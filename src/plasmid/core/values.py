@@ -43,8 +43,8 @@ _FLOAT = struct.Struct(">Bd").pack
 HEADS = [struct.Struct(form).pack for form in (">BB", ">BH", ">BI", ">BQ")]
 _SIGNED = [struct.Struct(form).pack for form in (">Bb", ">Bh", ">Bi", ">Bq")]
 # What a first byte from 0xC0 to 0xDF means: a constant, the form of a number, the width of a size.
-_CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
-_NUMBERS = {code: struct.Struct(">" + form) for code, form in enumerate("fdBHIQbhiq", 0xCA)}
+CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
+NUMBERS = {code: struct.Struct(">" + form) for code, form in enumerate("fdBHIQbhiq", 0xCA)}
 _WIDTHS = dict(zip(b"\xc4\xc5\xc6\xc7\xc8\xc9\xd9\xda\xdb\xdc\xdd\xde\xdf", b"\1\2\4\1\2\4\1\2\4\2\4\2\4"))
 TOO_MUCH = "it has too many items, is nested too deep, or contains itself"
 
@@ -108,6 +108,10 @@ def decode(
         )
     data = bytes(body[4 : 4 + size])
     if body_size == 4 + size:
+        if _fast_unpack is not None:
+            value = _fast_unpack(data, limits)
+            if value is not NotImplemented:
+                return value
         return _read(data, b"", classes, handles, limits)
     with memoryview(body)[4 + size :] as blobs:  # an error's traceback would keep it, and a bytearray locked by it
         return _read(data, blobs, classes, handles, limits)
@@ -123,6 +127,10 @@ def unpack(data: "Bytes", limits: Limits = DEFAULT_LIMITS) -> "Any":
     """Return the value of a pack without blobs, or raise ValueDecodeError."""
     if len(data) > limits.pack_size_max:
         raise ValueDecodeError("a pack of %d bytes; the limit is %d" % (len(data), limits.pack_size_max))
+    if _fast_unpack is not None:
+        value = _fast_unpack(bytes(data), limits)
+        if value is not NotImplemented:
+            return value
     return _read(bytes(data), None, None, None, limits)
 
 
@@ -240,10 +248,6 @@ def _put_items(value: "Any", out: bytearray, writer: Writer, depth: int, is_dict
 
 def _read(buf: bytes, blobs: "Optional[Bytes]", classes: "Classes", handles: "Handles", limits: Limits) -> "Any":
     """Return the value of a pack, all of it, and of all its blobs."""
-    if _fast_unpack is not None and not blobs:
-        value = _fast_unpack(buf, limits)
-        if value is not NotImplemented:
-            return value
     reader = Reader(buf, blobs, classes, handles, limits)
     try:
         value = reader.read(limits.depth_max)
@@ -290,10 +294,10 @@ class Reader:
             return self.buf[pos:end].decode()
         if code >= 0xE0:
             return code - 0x100
-        if code in _CONSTANTS:
-            return _CONSTANTS[code]
-        if code in _NUMBERS:
-            number = _NUMBERS[code]
+        if code in CONSTANTS:
+            return CONSTANTS[code]
+        if code in NUMBERS:
+            number = NUMBERS[code]
             self.pos = pos + number.size
             return number.unpack_from(self.buf, pos)[0]
         if code in _WIDTHS:

@@ -109,17 +109,17 @@ class Call(Port):
     what, where: the call and the context as errors name them.
     """
 
+    ended = False
+    job = None  # type: Optional[Job]  # which is served by this thread, if it is of the same runtime
+    _out = None  # type: Optional[OutCall]
+    _event = None  # type: Optional[CallEnded]
+    _outcome = None  # type: Optional[Tuple[Any, Optional[BaseException]]]
+    _callbacks = ()  # type: Tuple[Callable[[], None], ...]
+
     def __init__(self, context: "Context", what: str, classes: "Optional[Classes]") -> None:
-        super().__init__()
         self.context = context
         self.what = what
-        self.ended = False
-        self._out = None  # type: Optional[OutCall]
         self._classes = classes
-        self._event = None  # type: Optional[CallEnded]
-        self._outcome = None  # type: Optional[Tuple[Any, Optional[BaseException]]]
-        self._callbacks = []  # type: List[Callable[[], None]]
-        self.job = None  # type: Optional[Job]  # which is served by this thread, if it is of the same runtime
 
     def __repr__(self) -> str:
         return "<Call of %s on %s, %s>" % (self.what, self.context, "ended" if self.ended else "in flight")
@@ -134,17 +134,19 @@ class Call(Port):
         Raises what the method raised, or how else the call ended (see plasmid.CallError); TimedOut if it hasn't: it
         goes on then.
         """
-        error = self.exception(timeout)
+        value, error = self._outcome or self._await(timeout)
         if error is not None:
             try:
                 raise error
             finally:
                 error = None  # a traceback that refers to itself would keep its frames alive
-        assert self._outcome is not None
-        return self._outcome[0]
+        return value
 
     def exception(self, timeout: "Optional[float]" = None) -> "Optional[BaseException]":
         """Return what result() would raise, None if it wouldn't. A wait that is interrupted cancels the call."""
+        return (self._outcome or self._await(timeout))[1]
+
+    def _await(self, timeout: "Optional[float]") -> "Tuple[Any, Optional[BaseException]]":
         if not self.ended:
             try:
                 with guard:
@@ -160,7 +162,7 @@ class Call(Port):
             assert event is not None
             self._outcome = self._decode(event)
             self._event = None
-        return self._outcome[1]
+        return self._outcome
 
     def cancel(self) -> bool:
         """End the call with Cancelled and ask the far side to stop. False if it had ended."""
@@ -185,7 +187,7 @@ class Call(Port):
         """Have fn() called by whoever ends the call, under the router lock: it must only queue and wake."""
         with self.context.runtime.lock:
             if not self.ended:
-                self._callbacks.append(fn)
+                self._callbacks += (fn,)
                 return
         fn()
 
@@ -221,7 +223,8 @@ class Call(Port):
             self.job = None
         with guard:
             self.ended = True
-            self.wake(everyone=True)
+            if self._waiting or self.selects:
+                self.wake(everyone=True)
         for fn in self._callbacks:
             fn()
 
@@ -364,7 +367,8 @@ class Context:
         written, head = _heads.get((what, name, method)) or _head_of(what, name, method)
         parts = values.encode(payload, written)
         if deadline is None:
-            deadline = deadline_after(runtime.default_timeout_s)
+            default_s = runtime.default_timeout_s
+            deadline = deadline_var.get() if default_s is None else deadline_after(default_s)
         call = None if no_reply else Call(self, written, classes)
         with runtime.lock:
             try:

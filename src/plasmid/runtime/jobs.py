@@ -94,15 +94,12 @@ class Job:
         """Answer with a value. One that can't travel becomes that error, UnsendableValue, for the caller."""
         if self.done:
             return
-        if self.no_reply:
-            self.reply_encoded([])
-            return
         try:
-            parts = values.encode(value, "result of %s" % self)
+            parts = [] if self.no_reply else values.encode(value, "")
         except UnsendableValue as error:
-            self.fail(error)
+            self.fail(UnsendableValue("result of %s%s" % (self, error.path), error.found))
             return
-        self.reply_encoded(parts)
+        self._answer(parts, False)
 
     def reply_encoded(self, parts: "Sequence[Buffer]") -> None:
         """Answer with a value that is encoded already."""
@@ -122,7 +119,7 @@ class Job:
             if self.done:
                 return
             self.done = True
-            runtime.jobs.answered(self)
+            runtime.jobs.running.pop((self.source, self.id), None)
             runtime.node.calls.answer(self.source, self.id, parts, is_error)
             runtime.loop.settle()
 
@@ -152,7 +149,8 @@ class Jobs:
 
     builtin: handlers of Plasmid's own services by name; each answers the job it is given. in_order: the one thread for
     those whose calls mustn't overtake each other; the others share a few. pool: the Pool, or None.
-    functions: the function calls that wait, None to end; see functions.py.
+    functions: the function calls that wait, None to end; see functions.py. running: references to the jobs that haven't
+    been answered, by caller and id.
     """
 
     def __init__(self, runtime: "Runtime") -> None:
@@ -161,7 +159,7 @@ class Jobs:
         }  # type: Dict[Union[str, int], Callable[[Job], None]]
         self.pool = None  # type: Any
         self._runtime = runtime
-        self._running = {}  # type: Dict[Tuple[bytes, int], Any]
+        self.running = {}  # type: Dict[Tuple[bytes, int], Any]
         self._heads = {}  # type: Dict[bytes, List[Any]]  # those that came lately: to read one costs as much as a call
         self.awaiting_pool = None  # type: Optional[List[Job]]
         self.helpers = None  # type: Optional[Helpers]
@@ -196,13 +194,17 @@ class Jobs:
         try:
             head = self._heads.get(event.head) or self._read_head(event.head)
             job = Job(self._runtime, event, head)
-            self._running[event.source, event.id] = ref(job)
-            self._dispatch(job)
+            self.running[event.source, event.id] = ref(job)
+            if self.pool is not None and head[0] == "s" and head[1] not in self.builtin:
+                self.pool.submit(job)
+                self._runtime.loop.passed_on = True
+            else:
+                self._dispatch(job)
         except (ValueError, Refused) as error:
             self._runtime.node.calls.answer(event.source, event.id, _protocol_error(error), True)
             if job is not None:
                 job.done = True
-                self.answered(job)
+                self.running.pop((job.source, job.id), None)
 
     def _read_head(self, packed: bytes) -> "List[Any]":
         """Return a head that isn't known yet. ValueError if it is none."""
@@ -233,9 +235,6 @@ class Jobs:
                 thread = threading.Thread(target=serve, args=(self._runtime,), name="plasmid-functions", daemon=True)
                 self._function_thread = thread
                 thread.start()
-        elif self.pool is not None:
-            self.pool.submit(job)
-            self._runtime.loop.passed_on = True
         elif self.awaiting_pool is not None:
             self.awaiting_pool.append(job)
         elif not self._runtime.node.address:
@@ -249,19 +248,15 @@ class Jobs:
 
     def cancelled(self, event: "events.CallCancelled") -> None:
         """Take note that nobody waits for a call. A handler of the loop."""
-        job = self._running.pop((event.source, event.id), _nothing)()
+        job = self.running.pop((event.source, event.id), _nothing)()
         if job is not None:
             job.cancelled = True
             for stop in list(job.stops):
                 stop()
 
-    def answered(self, job: Job) -> None:
-        """Take a job off the books."""
-        self._running.pop((job.source, job.id), None)
-
     def answer_dropped(self, source: bytes, id: int, name: str) -> None:
         """Answer a job that nobody holds any more. An errand of the loop."""
-        self._running.pop((source, id), None)
+        self.running.pop((source, id), None)
         error = Cancelled("", "", "%s dropped the request without an answer" % name)
         self._runtime.node.calls.answer(source, id, _protocol_error(error), True)
 

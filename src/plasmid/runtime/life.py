@@ -8,6 +8,7 @@ the goodbye. Where the link has simply ended, the watchdog's patience is the bou
 import os
 import threading
 
+from plasmid.core import short_values
 from plasmid.core.events import LinkEnded, LinkLeft
 from plasmid.core.link import LinkState
 from plasmid.core.switch import PARENT
@@ -35,6 +36,7 @@ def live(runtime: "Runtime", importer: "Importer") -> None:
     """Serve this context, on its main thread, until its end."""
     if hasattr(os, "register_at_fork"):  # Python 3.7
         os.register_at_fork(before=_before_fork)
+    short_values.install()
     missing = Missing(importer)
     # Site-packages are added when a module isn't found, or, by way of these, looked for without importing it. Not
     # before: what their .pth files import would take milliseconds and megabytes of every context.

@@ -104,8 +104,10 @@ class Loop:
 
     def start(self) -> None:
         """Start the thread of the loop."""
+        from plasmid.core import bulk
         from plasmid.runtime.standby import Standby
 
+        self.node.bulk = bulk
         self.standby = Standby(self, self.poller)
         self.standby.thread.start()
 
@@ -151,7 +153,7 @@ class Loop:
         """Do what the node wants done: write, and hand out events. With the lock held, after each use of the node."""
         if self._settling:
             return  # a handler of an event used the node; the loop below takes care of it
-        node = self.node
+        node, on = self.node, self.on
         dirty, happened = node.dirty, node.events
         if dirty or happened:
             self._settling = True
@@ -164,7 +166,7 @@ class Loop:
                     batch = happened[:]
                     del happened[:]
                     for event in batch:
-                        handler = self.on.get(type(event))
+                        handler = on.get(type(event))
                         if handler is not None:
                             handler(event)
             finally:
@@ -186,9 +188,14 @@ class Loop:
     def _flush(self, io: LinkIO) -> None:
         """Write what may be written without waiting."""
         link = io.link
+        outbox = link.outbox
         some = blocked = False
         while True:
-            buffers = io.pending or self.node.next_buffers(link.id)
+            if outbox.lone and not io.pending:
+                buffers = [outbox.lone]  # type: List[Buffer]
+                outbox.lone, outbox.lone_again = b"", None
+            else:
+                buffers = io.pending or self.node.next_buffers(link.id)
             if not buffers:
                 break
             try:
@@ -196,7 +203,7 @@ class Loop:
                 some = True
                 if sent == len(buffers[0]) and len(buffers) == 1:
                     io.pending = []
-                    if link.state is LinkState.OPEN and not link.outbox and not link.outbox.finished:
+                    if link.state is LinkState.OPEN and not (outbox.turns or outbox.urgent or outbox.finished):
                         break  # as next_buffers() would find
                 else:
                     io.pending = _rest(buffers, sent)
@@ -240,14 +247,14 @@ class Loop:
         """Wait for parking.release(), or until that time; lead meanwhile unless another thread does."""
         if self._has_epoll or self.standby is None:
             self.lead(parking, until)
-        parking.wait(until)
+        if not parking.is_released:
+            parking.wait(until)
 
     def lead(self, parking: "Parking", until: "Optional[float]") -> None:
         """Lead, unless another thread does, until parking.release(), that time, or the end of the lead.
 
-        It ends when what came was given to another thread to be run: the lead then falls to that one, once it has
-        nothing to do. But for the loop's own thread, which leads until another one takes the lead, and before that
-        thread is there to take it.
+        It ends when what came was given to another thread to be run: that one leads once it has nothing to do. But for
+        the loop's own thread, which leads until another one takes the lead, and before that thread is there.
         """
         standby = self.standby
         is_own = standby is not None and parking is standby.parking
@@ -264,9 +271,9 @@ class Loop:
                         return
                     # What was closed meanwhile may have given its number to another descriptor: look again then.
                     callbacks = self._handle(ready) if ready and closings == self._closings else ()
-                    wait_s = None if parking.released() else self._time_to_wait(until)
+                    wait_s = None if parking.is_released else self._time_to_wait(until)
                     is_over = until is not None and until <= monotonic()
-                    if parking.released() or self.closed or is_over or (self.passed_on and not stays):
+                    if parking.is_released or is_over or self.closed or (self.passed_on and not stays):
                         self._leave_lead(parking)
                         leads = False
                     closings = self._closings
@@ -290,7 +297,7 @@ class Loop:
 
     def _take_lead(self, parking: "Parking") -> bool:
         """Have this thread lead, unless another than the loop's own does."""
-        if self.closed or parking.released():
+        if self.closed or parking.is_released:
             return False
         if self.leader is not None:
             if self.standby is None or self.leader is not self.standby.parking:
@@ -299,6 +306,7 @@ class Loop:
         self.passed_on = False
         self.leader = parking
         self.leads += 1
+        parking.thread = threading.get_ident()
         parking.wake_fd = self.wake_write
         return True
 
@@ -306,8 +314,9 @@ class Loop:
         parking.wake_fd = -1
         self.leader = None
         self._wake_at = 0.0
-        if self.standby is not None:
-            self.standby.left()
+        standby = self.standby
+        if standby is not None and (self.closed or not standby.looks):
+            standby.left()
 
     def _time_to_wait(self, until: "Optional[float]") -> "Optional[float]":
         """Do what is due. Return for how many seconds nothing will be, None for ever."""
@@ -330,6 +339,7 @@ class Loop:
         """Take in what the poller found; return the callbacks of watched descriptors, to be called without the lock."""
         callbacks = []  # type: List[Callable[[], None]]
         self.passed_on = False
+        self._wake_at = 0.0  # this thread looks at the clock when it is done with this
         for fd, mask in ready:
             io = self._by_fd.get(fd)
             if io is not None:
@@ -346,8 +356,7 @@ class Loop:
 
     def _read(self, io: LinkIO, fd: int) -> None:
         """Take in what has come by a link, or that what it writes to has hung up."""
-        # Under the lock, though it could be done without: two threads that read one link in turn must also feed what
-        # they read in that order.
+        # Under the lock: two threads that read one link in turn must also feed what they read in that order.
         try:
             data = os.read(fd, READ_SIZE) if fd == io.read_fd else b""
             reason = "it closed its end"

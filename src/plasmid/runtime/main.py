@@ -35,7 +35,9 @@ AFTER_HELLO = [
     "plasmid.runtime.console",
     "plasmid.runtime.missing",
     "plasmid.core.extensions",
+    "plasmid.core.bulk",
     "plasmid.core.remote",
+    "plasmid.core.short_values",
 ]
 IMPORT_TIMEOUT_S = 60.0
 

@@ -13,7 +13,7 @@ from plasmid.core.errors import PlasmidError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
-    from typing import Any, Callable, Deque, List, Optional
+    from typing import Any, Callable, Deque, Optional, Tuple
 else:
     from _collections import deque  # what `collections` gives, without the milliseconds of importing the rest of it
 
@@ -31,50 +31,52 @@ class TimedOut(PlasmidError, TimeoutError):
 class Parking:
     """Where one thread waits, once, until release() is called: by any thread, under whatever lock, before or after.
 
-    It waits on a lock, or, while it leads, in the loop's poller; see Loop.park(). wake_fd: not -1 while it leads.
+    It waits on a lock, made when there is need of one, or, while it leads, in the loop's poller; see Loop.park().
+    is_released: whether release() was called. wake_fd: not -1 while `thread` leads.
     """
 
-    __slots__ = "_lock", "_thread", "wake_fd"
+    __slots__ = "_lock", "is_released", "thread", "wake_fd"
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-        self._thread = threading.get_ident()
+        self._lock = None  # type: Optional[threading.Lock]
+        self.is_released = False
+        self.thread = 0
         self.wake_fd = -1
 
     def release(self) -> None:
         """End the wait."""
-        # First this, then the look at wake_fd: wait_polling() does the same two things in the other order, so one
-        # of the two always notices.
-        self._lock.release()
-        if self.wake_fd >= 0 and self._thread != threading.get_ident():
+        # First this, then the look at what it waits with. Who waits does the same two things in the other order, so
+        # one of the two always notices.
+        self.is_released = True
+        lock = self._lock
+        if lock is not None:
+            lock.release()
+        if self.wake_fd >= 0 and self.thread != threading.get_ident():
             os.write(self.wake_fd, b"\0")
-
-    def released(self) -> bool:
-        """Whether release() was called."""
-        return not self._lock.locked()
 
     def wait(self, until: "Optional[float]") -> None:
         """Wait for release(), or until that time."""
-        if self.released():
+        if self.is_released:
             return
         left = -1 if until is None else min(max(0.0, until - monotonic()), threading.TIMEOUT_MAX)
-        if self._lock.acquire(True, left):
-            self._lock.release()
+        lock = threading.Lock()
+        lock.acquire()
+        self._lock = lock
+        if not self.is_released:
+            lock.acquire(True, left)
+        self._lock = None
 
     def renew(self) -> None:
-        """Make it one that hasn't been released, for this thread."""
-        self._thread = threading.get_ident()
-        self._lock.acquire(False)
+        """Make it one that hasn't been released. Once its wait is over, and nobody can release it any more."""
+        self.is_released = False
 
 
 class Port:
-    """Something a thread can wait on, alone or through a Select."""
+    """Something a thread can wait on, alone or through a Select. selects: who watches it; see watch() in select.py."""
 
-    def __init__(self) -> None:
-        self._waiting = []  # type: List[Parking]
-        self._selects = []  # type: List[Any]
-        self.parker = None  # type: Optional[Callable[[Parking, Optional[float]], None]]
+    _waiting = ()  # type: Tuple[Parking, ...]
+    selects = ()  # type: Tuple[Any, ...]
+    parker = None  # type: Optional[Callable[[Parking, Optional[float]], None]]
 
     def has(self) -> bool:
         """Whether take() would give something, or raise the reason why nothing comes any more."""
@@ -86,11 +88,11 @@ class Port:
 
     def wake(self, everyone: bool = False) -> None:
         """Wake a thread that waits, or everyone, and the selects that watch. With the guard held."""
-        while self._waiting:
-            self._waiting.pop(0).release()
-            if not everyone:
-                break
-        for select in self._selects:
+        woken = self._waiting if everyone else self._waiting[:1]
+        self._waiting = self._waiting[len(woken) :]
+        for parking in woken:
+            parking.release()
+        for select in self.selects:
             select.source_ready(self)
 
     def wait(self, until: "Optional[float]") -> bool:
@@ -99,7 +101,7 @@ class Port:
             if until is not None and until <= monotonic():
                 return False
             parking = Parking()
-            self._waiting.append(parking)
+            self._waiting += (parking,)
             guard.release()
             waited = about_to_wait and about_to_wait(self)
             try:
@@ -109,7 +111,7 @@ class Port:
                     waited()
                 guard.acquire()
                 if parking in self._waiting:
-                    self._waiting.remove(parking)
+                    self._waiting = tuple(each for each in self._waiting if each is not parking)
         return True
 
     def park(self, parking: Parking, until: "Optional[float]") -> None:
@@ -131,7 +133,8 @@ class Port:
                 finally:
                     # Another thread may wait for what is left, or for the same reason that nothing comes.
                     if self._waiting and self.has():
-                        self._waiting.pop(0).release()
+                        next_one, self._waiting = self._waiting[0], self._waiting[1:]
+                        next_one.release()
             return self.finish(item)
 
     def get_nowait(self) -> "Any":
@@ -147,7 +150,6 @@ class Latch(Port):
     """A queue between threads of one context, for use in a Select."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._items = deque()  # type: Deque[Any]
 
     def put(self, item: "Any" = None) -> None:

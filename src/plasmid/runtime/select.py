@@ -51,7 +51,7 @@ class Select(Port):
             if source is self or (isinstance(source, Select) and source.reaches(self)):
                 raise ValueError("a select can't wait on itself, not by way of another either")
             self._sources.append(source)
-            source._selects.append(self)
+            watch(source, self)
             if source.has():
                 self.source_ready(source)
 
@@ -68,7 +68,7 @@ class Select(Port):
         if source not in self._sources:
             raise ValueError("%r isn't in this select" % (source,))
         self._sources.remove(source)
-        source._selects.remove(self)
+        unwatch(source, self)
 
     def close(self) -> None:
         """Let go of every port."""
@@ -110,3 +110,13 @@ class Select(Port):
         """Give the data of events while any port is left."""
         while self._sources:
             yield self.get().data
+
+
+def watch(port: Port, watcher: "Any") -> None:
+    """Have watcher.source_ready(port) called when something comes. With the guard held."""
+    port.selects += (watcher,)
+
+
+def unwatch(port: Port, watcher: "Any") -> None:
+    """Undo watch()."""
+    port.selects = tuple(each for each in port.selects if each is not watcher)

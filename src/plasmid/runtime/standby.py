@@ -23,7 +23,10 @@ LOOK_S = 0.002
 
 
 class Standby:
-    """The thread. `parking`, which is never released, is where it leads. Guarded by the router lock."""
+    """The thread. Guarded by the router lock.
+
+    parking: where it leads; it is never released. looks: whether it looks again within LOOK_S, unasked.
+    """
 
     def __init__(self, loop: "Loop", poller: "Any") -> None:
         self.parking = Parking()
@@ -39,7 +42,7 @@ class Standby:
         self._sleep = threading.Lock()
         self._sleep.acquire()
         self._is_shut = False
-        self._looks = True  # whether it looks again within LOOK_S, unasked
+        self.looks = True
         self.thread = threading.Thread(target=self._run, name="plasmid-loop", daemon=True)
 
     def wake(self) -> None:
@@ -47,11 +50,11 @@ class Standby:
         write_byte(self._wake_write)
 
     def left(self) -> None:
-        """Take note that nobody leads."""
+        """Take note that nobody leads. Needn't be called if it looks by itself."""
         if self._loop.closed:
             self._shut()
-        elif not self._looks:
-            self._looks = True
+        elif not self.looks:
+            self.looks = True
             self._sleep.release()
 
     def wait(self, wait_s: "Optional[float]") -> "List[Tuple[int, int]]":
@@ -73,12 +76,12 @@ class Standby:
                     return
                 leads = loop.leader is None and loop.leads == seen
                 # A leader who has been there since the last look may stay long. It says so when it leaves.
-                self._looks = leads or loop.leader is None or loop.leads != seen
+                self.looks = leads or loop.leader is None or loop.leads != seen
                 seen = loop.leads
             if leads:
                 loop.lead(self.parking, None)
             else:
-                self._sleep.acquire(True, LOOK_S if self._looks else -1)
+                self._sleep.acquire(True, LOOK_S if self.looks else -1)
 
     # -- the end
 
@@ -93,8 +96,8 @@ class Standby:
                 loop.node.link_closed(id, reason, monotonic())
             loop.settle()
             loop.wake()
-            if not self._looks:
-                self._looks = True
+            if not self.looks:
+                self.looks = True
                 self._sleep.release()
             self.wake()
         if self.thread is not threading.current_thread():

@@ -109,7 +109,8 @@ class Crew:
         """Have a thread that rests do this. Only where there is one."""
         worker = self.idle.pop()
         worker.task = task
-        self.begin(worker)
+        worker.is_busy = True
+        self.busy += 1
         worker.parking.release()
 
     def begin(self, worker: Worker) -> None:
@@ -135,7 +136,7 @@ class Crew:
 
     def rest(self, worker: Worker, activating: int) -> bool:
         """Put a thread that found nothing to do to rest. False if it is in excess: it should end."""
-        if len(self.workers) > self.size_max(activating) + SPARE_MAX:
+        if len(self.workers) > self.size and len(self.workers) > self.size_max(activating) + SPARE_MAX:
             return False
         worker.parking.renew()
         if self.idle and self.idle[-1].parking.wake_fd >= 0:

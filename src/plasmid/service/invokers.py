@@ -19,6 +19,7 @@ from plasmid.core.errors import (
     Refused,
     ValueDecodeError,
 )
+from plasmid.runtime.context import deadline_var, job_var
 from plasmid.runtime.jobs import current_call
 from plasmid.service.methods import PLAIN
 from plasmid.service.policy import caller_text, objection
@@ -58,19 +59,19 @@ class Request:
     goes on without a thread of the pool. course: what goes on then, once it has begun: an Outflow or a Task.
     """
 
-    __slots__ = "job", "number", "lane", "method", "args", "sender", "key", "is_started", "is_detached", "course"
+    # What most requests have to the end is said once, here.
+    method = None  # type: Optional[Method]
+    args = None  # type: Any
+    sender = None  # type: Optional[Sender]
+    key = None  # type: Optional[bytes]
+    is_started = False
+    is_detached = False
+    course = None  # type: Any
 
     def __init__(self, job: "Message", lane: bytes = b"") -> None:
         self.job = job
         self.number = next(numbers)
         self.lane = lane
-        self.method = None  # type: Optional[Method]
-        self.args = None  # type: Any
-        self.sender = None  # type: Optional[Sender]
-        self.key = None  # type: Optional[bytes]
-        self.is_started = False
-        self.is_detached = False
-        self.course = None  # type: Any
 
 
 class Invoker:
@@ -104,7 +105,8 @@ class Invoker:
             return
         result = None  # type: Any
         try:
-            self.read(request)
+            self.permit(request)
+            self.take_args(request)
             if request.method is None or request.method.kind is PLAIN:
                 result = self.run(request)
                 error = None  # type: Optional[BaseException]
@@ -146,20 +148,16 @@ class Invoker:
         if self.backlog is not None:
             self.backlog.finish(request)
 
-    def read(self, request: Request) -> None:
-        """Find the method, ask the policies, decode and check the arguments. Raises CallError if it may not run."""
-        self.permit(request)
-        self.take_args(request)
-
     def permit(self, request: Request) -> None:
         """Find the method and ask the policies. Raises CallError if the request may not be served."""
         job = request.job
         service = self.service
-        check_is_wanted(job)
+        if job.cancelled or job.done or job.deadline is not None:
+            check_is_wanted(job)
         method = type(service).exposed.get(job.method)
         if method is None:
             raise Refused(call_text(job), "", self._no_such_method(job))
-        policies = method.policies(service)
+        policies = method.own_policies or method.policies(service)
         objector = objection(policies, service, job)
         if objector is not None or not policies:
             reason = "%r doesn't allow it" % objector if policies else "no policy allows anybody"
@@ -183,18 +181,26 @@ class Invoker:
     def run(self, request: Request) -> "Any":
         """Return what the call of a request that was read returns, or raise what it raises."""
         job = request.job
-        check_is_wanted(job)
+        if job.cancelled or job.done or job.deadline is not None:
+            check_is_wanted(job)
         request.is_started = True
-        with job.running():
-            return self.invoke(job.method, request.args, job)
+        # As `with job.running()` would do it.
+        around, served = deadline_var.set(job.deadline), job_var.set(job)  # type: ignore[arg-type]
+        try:
+            if type(self).invoke is not Invoker.invoke or request.method is None:
+                return self.invoke(job.method, request.args, job)
+            return request.method.call(self.service, request.args, job)
+        finally:
+            deadline_var.reset(around)
+            job_var.reset(served)
 
     def answer(self, request: Request, result: "Any", error: "Optional[BaseException]") -> None:
         """Send what came of a request to its caller, unless that is NO_REPLY."""
         if error is not None:
             fail(request, answerable(request, error))
         elif result is not NO_REPLY:
-            is_no_reply = request.method is not None and request.method.is_no_reply
-            request.job.reply(None if is_no_reply else result)
+            method = request.method
+            request.job.reply(None if method is not None and method.is_no_reply else result)
 
     def abandon(self) -> "List[Request]":
         """Return and forget the requests that wait inside the invoker. Called when the pool has been closed."""

@@ -20,6 +20,8 @@ STEP_SIZE = 4  # bytes of an address for each context on the path
 
 def lane_of(source: bytes, here: bytes) -> bytes:
     """Return the address of the lane for calls from `source`, in the context at `here`."""
+    if source.startswith(here):  # from below, or from here
+        return source[: len(here) + STEP_SIZE]
     shared = 0
     while here[shared : shared + STEP_SIZE] == source[shared : shared + STEP_SIZE] and shared < len(source):
         shared += STEP_SIZE
@@ -27,19 +29,19 @@ def lane_of(source: bytes, here: bytes) -> bytes:
 
 
 class Lanes:
-    """Requests by lane, taken in turns. Owned by the pool's lock."""
+    """Requests by lane, taken in turns. Owned by the pool's lock. count: how many there are."""
 
-    __slots__ = "_lanes", "_turns", "_keeps_order", "_count"
+    __slots__ = "_lanes", "_turns", "_keeps_order", "count"
 
     def __init__(self, keeps_order: bool) -> None:
         self._keeps_order = keeps_order
         self._lanes = {}  # type: Dict[bytes, Deque[Request]]
         # Whose turn it is: each lane once, or once for each request where the order of arrival is kept.
         self._turns = deque()  # type: Deque[bytes]
-        self._count = 0
+        self.count = 0
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def push(self, request: "Request") -> None:
         """Add a request at the end of its lane."""
@@ -50,7 +52,7 @@ class Lanes:
         elif self._keeps_order:
             self._turns.append(request.lane)
         lane.append(request)
-        self._count += 1
+        self.count += 1
 
     def pop(self) -> "Request":
         """Return and remove the request whose turn it is. IndexError if there is none."""
@@ -61,12 +63,12 @@ class Lanes:
             del self._lanes[key]
         elif not self._keeps_order:
             self._turns.append(key)
-        self._count -= 1
+        self.count -= 1
         return request
 
     def pop_many(self, count_max: int) -> "List[Request]":
         """Return and remove up to so many requests, in the order of their turns."""
-        return [self.pop() for _ in range(min(count_max, self._count))]
+        return [self.pop() for _ in range(min(count_max, self.count))]
 
     def squeeze(self, key: bytes) -> "Optional[Request]":
         """Return and remove the newest request of the longest lane, so that one more may wait in lane `key`.
@@ -81,5 +83,5 @@ class Lanes:
             self._turns.reverse()
             self._turns.remove(longest)
             self._turns.reverse()
-        self._count -= 1
+        self.count -= 1
         return self._lanes[longest].pop()

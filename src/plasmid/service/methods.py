@@ -35,6 +35,7 @@ PLAIN = "a plain method"
 STREAM = "a generator"
 ASYNC = "an async function"
 ASYNC_STREAM = "an async generator"
+STREAMS = STREAM, ASYNC_STREAM  # whose callers get an iterator
 KINDS = ((0x20, STREAM), (0x80, ASYNC), (0x200, ASYNC_STREAM))
 
 # What the caller of a generator sends along, besides the arguments, which are identifiers: where to put the items.
@@ -100,16 +101,13 @@ class Method:
         self.own_policies = checked_policies(getattr(function, POLICIES))
         self.spec = getattr(function, ARG_SPEC, None)  # type: Optional[Dict[str, Any]]
         self._checks = None  # type: Optional[Dict[str, Check]]
+        # Of all arguments, if each of them is required and of a plain type.
+        self._plain = None  # type: Optional[List[Tuple[str, type]]]
         self._classes = None  # type: Optional[Classes]
         self._result_classes = None  # type: Optional[List[Optional[Classes]]]  # once it is known: [it]
         self._read_signature()
         if self.is_no_reply and self.is_stream:
             raise TypeError("%s is %s and @no_reply: nobody would get its items" % (self.title, self.kind))
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether its callers get an iterator."""
-        return self.kind is STREAM or self.kind is ASYNC_STREAM
 
     def _read_signature(self) -> None:
         """Take the argument names from the code object: `inspect` would cost the far side 30 ms."""
@@ -117,6 +115,7 @@ class Method:
         self.inner = inner
         code = inner.__code__
         self.kind = kind_of(code)
+        self.is_stream = self.kind in STREAMS
         if code.co_argcount == 0:
             raise TypeError("%s takes no self; only methods can be exposed" % self.title)
         if getattr(code, "co_posonlyargcount", 0) > 1:
@@ -136,6 +135,8 @@ class Method:
         self.names = self.positional + tuple(name for name in keyword_only if name not in hidden)
         spec = self.spec or {}
         self.required = tuple(name for name in self.names if name not in optional and name not in spec) + tuple(spec)
+        # Who gives exactly these by name, gives all that there are and all that it takes.
+        self.all_names = frozenset(self.names) if set(self.required) <= set(self.names) else None
         # A default of None allows None, whatever the annotation says; what @arg_spec requires, it requires as it says.
         may_be_none = (name for name, value in optional.items() if value is None and name not in spec)
         self.may_be_none = frozenset(may_be_none)  # type: FrozenSet[str]
@@ -165,13 +166,20 @@ class Method:
 
     def classes(self) -> "Optional[Classes]":
         """Return the lookup of the classes that the annotations declare, None if they declare none."""
-        self._understand()
+        if self._checks is None:
+            self._understand()
         return self._classes
 
     def check(self, service: "Any", args: "Any") -> None:
         """Raise Refused unless `args` are what the method takes."""
         if type(args) is not dict:
             raise self.refused("its arguments are a dict of names and values, not %s" % type(args).__name__)
+        if self._plain is not None and len(args) == len(self._plain):
+            for name, cls in self._plain:
+                if type(args.get(name)) is not cls:
+                    break  # what is wrong, if anything is, is found out below
+            else:
+                return
         for name in args:
             if type(name) is not str or name in self.hidden or (name not in self.names and not self.is_open):
                 shown = ascii(name)[:80] if type(name) is str else "of type " + type(name).__name__
@@ -244,6 +252,9 @@ class Method:
                 from plasmid.service.checks import declared_classes
 
                 self._classes = declared_classes(list(understood.values()))
+            plain = [(name, check.cls) for name, check in checks.items() if type(check) is PlainCheck]
+            if {name for name, _ in plain} == set(self.names) == set(self.required):
+                self._plain = plain
             self._checks = checks
         return checks
 
@@ -260,6 +271,8 @@ class Method:
 class Dispatch(Method):
     """The older form: one `dispatch(self, args, msg)` for all calls, guarded by attributes of the class."""
 
+    own_policies = ()
+
     def __init__(self, owner: type, function: "Callable[..., Any]") -> None:
         self.title = owner.__name__
         self.name = "dispatch"
@@ -268,6 +281,7 @@ class Dispatch(Method):
         self.is_no_reply = False
         self.hidden = ("self", "msg")
         self.kind = kind_of(getattr(unwrapped(function), "__code__", None))
+        self.is_stream = self.kind in STREAMS
         if self.is_stream:
             raise TypeError("%s.dispatch is %s; calls of the older form have one answer" % (self.title, self.kind))
 

@@ -122,7 +122,8 @@ class _Inverted(Policy):
 def objection(policies: "Iterable[Policy]", service: "Any", msg: "Message") -> "Optional[Policy]":
     """Return the first of `policies` that doesn't allow `msg`, None if all do. Raises what a broken policy raises."""
     for policy in policies:
-        if not _decision(policy, service, msg):
+        answer = policy.is_authorized(service, msg)
+        if answer is not True and not _decided(policy, answer):
             return policy
     return None
 
@@ -135,7 +136,10 @@ def caller_text(msg: "Message") -> str:
 
 
 def _decision(policy: Policy, service: "Any", msg: "Message") -> bool:
-    answer = policy.is_authorized(service, msg)  # type: object
+    return _decided(policy, policy.is_authorized(service, msg))
+
+
+def _decided(policy: Policy, answer: object) -> bool:
     # A coroutine, a mock or a forgotten `return` must not count as consent, nor, under ~, as the lack of it.
     if answer is True or answer is False:
         return answer is True

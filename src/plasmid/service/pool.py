@@ -174,7 +174,7 @@ class Pool(Workshop):
             return closed
         if self._crew.blocked and self._crew.is_stuck(self._waiting_room.thread_count()):
             return stuck
-        queue = self.queue_of(job)
+        queue = self._queues.get(name) if type(name) in (str, int) else None
         if queue is not None:
             request = Request(job, lane_of(job.source, self._here))
             if wake and self._hand_over(queue, request):

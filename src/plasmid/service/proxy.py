@@ -15,7 +15,7 @@ from plasmid.service.methods import PLAIN, Method
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Tuple, Type
+    from typing import Any, Dict, List, Optional, Tuple, Type, Union
 
     from plasmid.service.service import Service
 
@@ -32,8 +32,6 @@ class Proxy:
 
     disk.free_bytes("/") returns the result, disk.free_bytes.start("/") at once the Call.
     """
-
-    __slots__ = "_context", "_service_class", "_timeout_s", "_overload_wait_s"
 
     def __init__(
         self,
@@ -56,7 +54,9 @@ class Proxy:
         if method is None:
             known = ", ".join(self.__dir__()) or "nothing"
             raise AttributeError("%s exposes no method %r; it exposes %s" % (cls.__name__, name, known))
-        return RemoteMethod(self, method)
+        # Found there from now on, without a call of this.
+        found = self.__dict__[name] = RemoteMethod(self, method)
+        return found
 
     def __dir__(self) -> "List[str]":
         return sorted(name for name in self._service_class.exposed if name is not None)
@@ -68,15 +68,27 @@ class Proxy:
 class RemoteMethod:
     """One method of a Proxy, ready to be called. Its type for checkers is interfaces.ExposedMethod."""
 
-    __slots__ = "_proxy", "_method"
+    __slots__ = "_context", "_service_class", "_method", "_name", "_timeout_s", "_overload_wait_s"
 
     def __init__(self, proxy: Proxy, method: Method) -> None:
-        self._proxy = proxy
+        # Not the client itself, which keeps this: it should go when its user drops it.
+        self._context = proxy._context
+        self._service_class = proxy._service_class
         self._method = method
+        self._name = None  # type: Union[str, int, None]  # once it is known and the far side may import the class
+        self._timeout_s = proxy._timeout_s
+        self._overload_wait_s = proxy._overload_wait_s
 
     def __call__(self, *args: "Any", **kwargs: "Any") -> "Any":
+        if self._overload_wait_s:
+            return self._call_again(args, kwargs)
+        sent = self._send(args, kwargs, None if self._timeout_s is None else deadline_after(self._timeout_s))
+        return sent if sent is None or self._method.kind is not PLAIN else sent.result()
+
+    def _call_again(self, args: "Tuple[Any, ...]", kwargs: "Dict[str, Any]") -> "Any":
+        """Call, and again as long as it meets a full queue and there is time."""
         deadline = self._deadline()
-        until = monotonic() + self._proxy._overload_wait_s
+        until = monotonic() + self._overload_wait_s
         until = until if deadline is None else min(until, deadline)
         pause = PAUSE_S
         while True:
@@ -99,16 +111,18 @@ class RemoteMethod:
         return self._send(args, kwargs, self._deadline())
 
     def _deadline(self) -> "Optional[float]":
-        timeout_s = self._proxy._timeout_s
-        return None if timeout_s is None else deadline_after(timeout_s)
+        return None if self._timeout_s is None else deadline_after(self._timeout_s)
 
     def _send(self, args: "Tuple[Any, ...]", kwargs: "Dict[str, Any]", deadline: "Optional[float]") -> "Any":
         """Return the Call under way; of a generator its Stream, of a @no_reply method None."""
-        proxy = self._proxy
         method = self._method
-        payload = method.bind(args, kwargs)
-        context = proxy._context
-        name = context.service_name(proxy._service_class)
+        payload = kwargs if not args and kwargs.keys() == method.all_names else method.bind(args, kwargs)
+        context = self._context
+        name = self._name
+        if name is None:
+            name = context.service_name(self._service_class)
+            if self._service_class.__module__ != "__main__":  # what is typed into one goes on growing
+                self._name = name
         classes = method.result_classes()
         if method.is_stream:
             from plasmid.service.streams import open_stream
@@ -119,7 +133,7 @@ class RemoteMethod:
         )
 
     def __repr__(self) -> str:
-        return "<%s on %s>" % (self._method.title, self._proxy._context)
+        return "<%s on %s>" % (self._method.title, self._context)
 
 
 def _rest(seconds: float) -> None:

@@ -62,11 +62,8 @@ class ServiceQueue:
         """Say whether a request can be taken now."""
         if self.resumed:
             return True
-        limit = self.invoker.max_concurrency
-        return bool(self.ready or self.arrived or self.delivery) and (limit <= 0 or self.running < limit)
-
-    def has_room(self) -> bool:
-        """Say whether one more request could run now."""
+        if not (self.ready or self.arrived.count or self.delivery):
+            return False
         limit = self.invoker.max_concurrency  # type: int
         return limit <= 0 or self.running < limit
 
@@ -213,17 +210,17 @@ class Activation:
 
 
 class WaitingRoom:
-    """The calls of services that aren't active yet. Owned by the pool's lock."""
+    """The calls of services that aren't active yet. Owned by the pool's lock. due: the services to be started next."""
 
     def __init__(self) -> None:
         self.waiting = 0
         self.running = 0
-        self._due = deque()  # type: Deque[Activation]
+        self.due = deque()  # type: Deque[Activation]
         self._activations = {}  # type: Dict[Name, Activation]
 
     def thread_count(self) -> int:
         """Return how many threads activations may have, besides those of the pool's size."""
-        return min(len(self._due) + self.running, ACTIVATING_MAX)
+        return min(len(self.due) + self.running, ACTIVATING_MAX) if self.due or self.running else 0
 
     def offer(self, name: "Name", job: "Message") -> str:
         """Have a call wait for the service `name`. Returns one of Offer; RUN if the service is yet to be started."""
@@ -236,15 +233,15 @@ class WaitingRoom:
             return Offer.WAIT
         activation = self._activations[name] = Activation(name)
         activation.waiting.append(job)
-        self._due.append(activation)
+        self.due.append(activation)
         return Offer.RUN
 
     def begin(self) -> "Optional[Activation]":
         """Return the next activation for a thread to run, None if there is none or too many are running."""
-        if not self._due or self.running >= ACTIVATING_MAX:
+        if not self.due or self.running >= ACTIVATING_MAX:
             return None
         self.running += 1
-        return self._due.popleft()
+        return self.due.popleft()
 
     def take_first(self, activation: Activation) -> "Optional[Message]":
         """Return and remove the call that has waited the longest."""
@@ -264,8 +261,8 @@ class WaitingRoom:
         jobs = []  # type: List[Message]
         for activation in self._activations.values():
             jobs += self._take_waiting(activation)
-        while self._due:
-            del self._activations[self._due.popleft().name]
+        while self.due:
+            del self._activations[self.due.popleft().name]
         return jobs
 
     def _take_waiting(self, activation: Activation) -> "List[Message]":

@@ -30,7 +30,7 @@ class ServiceSelect(Select):
             return
         pool_select = backlog.select()
         with making:
-            if pool_select not in self._selects:
+            if pool_select not in self.selects:
                 pool_select.add(self)
 
     def is_ready(self) -> None:

@@ -229,14 +229,16 @@ async def ready(port: Port) -> None:
     """Wait until a port has something, in a coroutine."""
     import asyncio
 
+    from plasmid.runtime.select import unwatch, watch
+
     loop = asyncio.get_event_loop()
     watcher = _Watcher(loop, loop.create_future())
     with guard:
         if port.has():
             return
-        port._selects.append(watcher)
+        watch(port, watcher)
     try:
         await watcher._future
     finally:
         with guard:
-            port._selects.remove(watcher)
+            unwatch(port, watcher)

@@ -123,7 +123,8 @@ class Workshop:
         task = None  # type: Any
         while True:
             with self._lock:
-                self._crew.end(worker)
+                if worker.is_busy:
+                    self._crew.end(worker)
                 worker.task = None
                 task = self._next_task(worker, last)
                 if task is None and (self.is_closed or not self._crew.rest(worker, self._waiting_room.thread_count())):
@@ -141,7 +142,8 @@ class Workshop:
     def _hand_over(self, queue: ServiceQueue, request: Request) -> bool:
         """Give a request that has arrived to a thread that rests, if nothing waits that might come before it."""
         crew = self._crew
-        if not crew.idle or crew.busy >= crew.size or self._schedule.ring or not queue.has_room():
+        limit = queue.invoker.max_concurrency
+        if not crew.idle or crew.busy >= crew.size or self._schedule.ring or 0 < limit <= queue.running:
             return False
         queue.running += 1
         self._running.add(request)
@@ -152,6 +154,12 @@ class Workshop:
         self, worker: Worker, last: "Optional[ServiceQueue]"
     ) -> "Union[Tuple[ServiceQueue, Request], Activation, None]":
         crew = self._crew
+        if not self._schedule.ring and not self._waiting_room.due:
+            if last is None:
+                return None
+            if not (last.arrived.count or last.ready or last.resumed or last.delivery):
+                last.running -= 1
+                return None
         activation = self._waiting_room.begin()
         if activation is not None or crew.busy >= crew.size:
             self._schedule.finished(last)
@@ -168,8 +176,14 @@ class Workshop:
 
     def _serve(self, queue: ServiceQueue, request: Request) -> bool:
         """Run a request. Return False if it goes on without this thread."""
-        serve = request.serve if isinstance(request, Delivery) else queue.invoker.serve
-        _, error = attempt(serve, request)
+        error = None  # type: Optional[BaseException]
+        try:
+            if isinstance(request, Delivery):
+                request.serve(request)
+            else:
+                queue.invoker.serve(request)
+        except BaseException as raised:  # noqa: BLE001  as in attempt(), which would cost a call
+            error = raised
         if error is not None:
             # An invoker of the user's own.
             report("%s failed" % type(queue.invoker).__name__, error)
@@ -177,7 +191,9 @@ class Workshop:
         if request.is_detached:
             return False
         with self._lock:
-            self._ended(request)
+            self._running.discard(request)
+            if self.is_closed:
+                self._note_quiet()
         return True
 
     def _ended(self, request: Request) -> None:
