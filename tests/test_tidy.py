@@ -119,6 +119,7 @@ LAYERS = (
         "builtin/module_audit.py",
         "builtin/package_files.py",
         "builtin/distributions.py",
+        "builtin/kept_data.py",
         "builtin/data_server.py",
         "builtin/resources.py",
         "builtin/metadata.py",

@@ -408,6 +408,57 @@ def test_a_relay_asks_its_parent_for_what_it_may_not_decide(files: Files) -> Non
     assert len(upper.asked) == 1, "what the parent has permitted and sent is answered by the relay"
 
 
+class LateUpper:
+    """The parent of a relay, whose answers are prepared and arrive when the test says so."""
+
+    def __init__(self, answers: "list[Any]") -> None:
+        self.answers = answers
+        self.calls: list[Any] = []
+
+    def call_service_async(self, service: str, method: str, **kwargs: Any) -> Any:
+        outcome = self.answers[len(self.calls)]
+        call: Any = types.SimpleNamespace(result=lambda timeout: outcome, exception=lambda timeout: None, asked=kwargs)
+        call.add_done_callback = lambda callback: setattr(call, "arrive", lambda: callback(call))
+        self.calls.append(call)
+        return call
+
+
+def test_what_several_ask_of_a_relay_at_once_crosses_the_link_above_once(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:  # U4
+    files.write(shop="price = 7")
+    root = ModuleServer(allow_modules=["shop"])
+    below = [GRANDCHILD, CHILD + b"\0\0\0\2"]
+    answers = [answer(root, {"names": ["shop"], "for": address}) for address in below]
+    assert [(list(sent(reply)), reply["held"]) for reply in answers] == [(["shop"], []), ([], ["shop"])]
+    (files.folder / "shop.py").unlink()
+    monkeypatch.setattr(importer, "current", importer.Importer({}))
+    late: Any = LateUpper(answers)
+    relay = ModuleServer(parent=late)
+    jobs: list[Any] = [Asked({"names": ["shop"]}, address) for address in below]
+    for job in jobs:
+        relay.handle(job)
+    late.calls[1].arrive()
+    assert jobs[1].answer is None, "what it is said to have is still on its way"
+    late.calls[0].arrive()
+    assert [sent(job.answer) for job in jobs] == [{"shop": "price = 7"}] * 2
+    assert len(late.calls) == 2
+
+
+def test_what_a_relay_was_sent_and_has_dropped_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:  # U4
+    monkeypatch.setattr(importer, "current", importer.Importer({}))
+    held = {"found": [], "held": ["shop"], "missing": [], "refused": {}, "python": PYTHON}
+    found = [["shop", False, "", zlib.compress(b"price = 7"), b""]]
+    late: Any = LateUpper([held, dict(held, held=[], found=found)])
+    relay = ModuleServer(parent=late)
+    job: Any = Asked({"names": ["shop"]}, GRANDCHILD)
+    relay.handle(job)
+    late.calls[0].arrive()
+    late.calls[1].arrive()
+    assert [call.asked["again"] for call in late.calls] == [False, True]
+    assert sent(job.answer) == {"shop": "price = 7"}
+
+
 def test_a_relay_hands_on_what_it_was_sent_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:  # U4
     relayed = importer.Importer({"shop": (True, "<plasmid>/shop/__init__.py", "from . import till")})
     till = zlib.compress(b"open = 1")

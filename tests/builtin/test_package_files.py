@@ -1,6 +1,8 @@
 """Declared data, on real files: what is listed, what is read, and what isn't whatever it's called."""
 
+import hashlib
 import os
+import types
 import zipfile
 import zlib
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from plasmid.builtin.kept_data import KeptData
 from plasmid.builtin.modules import ModuleServer
 from plasmid.builtin.package_files import PackageFiles, read_beneath
 from plasmid.core.address import parse
@@ -145,6 +148,58 @@ def test_data_goes_only_to_those_who_may_have_the_package(files: Files) -> None:
         refused = answer(server, "data", {"package": package, "path": "b.txt"})
         assert refused["data"] is None
         assert refused["why"] != ""
+
+
+def test_a_relay_keeps_the_files_that_pass_and_asks_whether_they_are_still_those(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:  # U4
+    monkeypatch.setattr("plasmid.builtin.data_server.kept", KeptData())
+    digest = hashlib.sha256(b"a").digest()
+    sent = {"data": zlib.compress(b"a"), "why": ""}
+    held = {"data": None, "why": "", "held": True}
+    asked: list[bytes] = []
+    late: list[Any] = []
+
+    def call_service_async(service: str, method: str, **kwargs: Any) -> Any:
+        asked.append(kwargs["has"])
+        answers = {b"": sent, digest: held if len(asked) < 4 else refused if len(asked) == 4 else newer}
+        call = types.SimpleNamespace(result=lambda timeout: answers[kwargs["has"]], exception=lambda timeout: None)
+        call.add_done_callback = lambda callback: late.append(lambda: callback(call))
+        return call
+
+    refused = {"data": None, "why": "not for you"}
+    newer = {"data": zlib.compress(b"b"), "why": ""}
+    parent: Any = types.SimpleNamespace(call_service_async=call_service_async)
+    relay = ModuleServer(parent=parent)
+    args = {"package": "far_away", "path": "a.txt"}
+    jobs: list[Any] = [Asked("data", args) for _ in range(2)]
+    for job in jobs:
+        relay.handle(job)
+    assert (asked, jobs[1].answer) == ([b""], None), "who asks for the same waits until it is there"
+    late.pop()()
+    late.pop()()
+    assert [job.answer for job in jobs] == [sent, sent]
+    lower: Any = Asked("data", dict(args, has=digest))  # a relay below, which has it
+    relay.handle(lower)
+    late.pop()()
+    assert lower.answer == held
+    for answer_then in (refused, newer):
+        job = Asked("data", args)
+        relay.handle(job)
+        late.pop()()
+        assert job.answer == answer_then
+    assert asked == [b"", digest, digest, digest, digest]
+
+
+def test_kept_files_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = KeptData()
+    data = zlib.compress(b"a")
+    monkeypatch.setattr("plasmid.builtin.kept_data.SIZE_MAX", 2 * len(data))
+    for path in ("a", "b", "b"):
+        kept.put("shop", path, data)
+    assert [kept.get("shop", path) is not None for path in ("a", "b", "c")] == [True, True, False]
+    kept.put("shop", "c", data)
+    assert [kept.get("shop", path) is not None for path in ("a", "b", "c")] == [False, False, True]
 
 
 def test_a_request_for_data_that_is_none_is_refused() -> None:

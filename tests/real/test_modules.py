@@ -67,6 +67,20 @@ def test_each_link_of_a_chain_carries_each_module_once(
 
 
 # U4
+def test_what_many_below_a_relay_want_at_once_crosses_the_link_above_it_once(
+    router: plasmid.Router, package: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "plasmid.audit")
+    relay = router.local(name="relay")
+    leaves = [router.local(name=f"leaf{number}", via=relay) for number in range(5)]
+    for leaf in leaves:
+        leaf.call(far_modules.import_all, "json")
+    calls = [leaf.call_async(far_modules.import_all, package) for leaf in leaves]
+    assert [call.result() for call in calls] == [COUNT + 1] * 5
+    assert set(sent(caplog, "plasmid.audit").values()) == {1}
+
+
+# U4
 def test_a_package_of_many_modules_takes_few_round_trips(
     router: plasmid.Router, package: str, caplog: pytest.LogCaptureFixture
 ) -> None:

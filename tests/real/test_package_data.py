@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import plasmid
-from tests.real import far_packages, interpreters
+from tests.real import far_modules, far_packages, interpreters
 from tests.real.conftest import DEEP, LOCAL, connect
 
 pytestmark = pytest.mark.real
@@ -85,6 +85,28 @@ def test_data_and_metadata_come_through_a_context_between(context: plasmid.Conte
     assert context.call(far_packages.by_pkgutil, "secret.txt") == SECRET % site
     assert context.call(far_packages.by_files)[:2] == [["__init__.py", "deep", "greeting.txt"], "deep"]
     assert context.call(far_packages.by_metadata)[:2] == [["2.5", "2.5", ["x>1"]], [["first", "firm_data"]]]
+
+
+def test_each_link_of_a_chain_carries_a_file_once(
+    router: plasmid.Router, site: Path, caplog: pytest.LogCaptureFixture
+) -> None:  # U4
+    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "plasmid.audit")
+    (site / "firm_data" / "greeting.txt").write_text("hello" * 1000)
+    upper = router.local(name="upper")
+    lower = router.local(name="lower", via=upper)
+    for hop in (upper, lower):
+        hop.call(far_modules.log_audit)
+    leaves = [router.local(name=f"leaf{number}", via=lower) for number in range(3)]
+    calls = [leaf.call_async(far_packages.by_pkgutil, "greeting.txt") for leaf in leaves]
+    assert {call.result() for call in calls} == {b"hello" * 1000}
+    assert upper.call(far_packages.by_pkgutil, "greeting.txt") == b"hello" * 1000
+    for hop in (lower, upper):
+        hop.shutdown()  # what it logged has come by then
+    for logger, sizes in (("plasmid.audit", 1), ("plasmid.ctx.upper", 1), ("plasmid.ctx.lower", 3)):
+        texts = [record.getMessage() for record in caplog.records if record.name == logger]
+        carried = [text for text in texts if "sent data of 'firm_data'" in text and not text.endswith(" 0 bytes")]
+        assert len(carried) == sizes, logger
 
 
 def test_of_a_package_that_was_not_installed_the_options_name_the_data(

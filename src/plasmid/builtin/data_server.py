@@ -2,14 +2,20 @@
 
     files          package                     {"files": [path, ...], "why": what else there may be isn't sent because}
     data           package, path               {"data": zlib-compressed bytes, None if there is none, "why": ...}
+                   has: a SHA-256              ... or {"data": None, "why": "", "held": True}: the file is that one
     distributions  names, or None for all      {"found": {name: {file: text}}, "refused": {name: why}}
 
-Each with for=, as `find`. A relay that may not answer, or has nothing, passes the request to its parent.
+Each with for=, as `find`. A relay that may not answer, or has nothing, passes the request to its parent. It keeps the
+files that pass; of one that it has it asks whether it's still that, so each crosses a link once, and who may have it is
+still the root's to say. Requests for one file that come at once are passed on one after the other.
 """
 
+import hashlib
+import threading
 import zlib
 
 from plasmid.builtin import distributions
+from plasmid.builtin.kept_data import kept
 from plasmid.builtin.module_audit import audit_data
 from plasmid.builtin.module_policy import DENIED, lineage
 from plasmid.builtin.package_files import PackageFiles
@@ -18,7 +24,7 @@ from plasmid.core.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional
+    from typing import Any, Dict, List, Optional, Tuple
 
     from plasmid.builtin.module_policy import ModulePolicy
     from plasmid.runtime.context import Call, Context
@@ -54,6 +60,9 @@ class DataServer:
         self._policy = policy
         self._parent = parent
         self._files = PackageFiles()
+        self._lock = threading.Lock()
+        # Who else waits for a file that the parent was asked for.
+        self._asking: "Dict[Tuple[str, str], List[Tuple[Job, Dict[str, Any]]]]" = {}
 
     def handle(self, job: "Job") -> None:
         """Answer a call of one of METHODS. Raises Refused."""
@@ -71,8 +80,45 @@ class DataServer:
         if self._parent is None or not self._is_empty(reply):
             job.reply(reply)
             return
-        call = self._parent.call_service_async("plasmid.modules", str(job.method), **dict(args, **{"for": address}))
+        args = dict(args, **{"for": address})
+        if job.method == "data":
+            self._ask_for_file(job, args)
+            return
+        call = self._parent.call_service_async("plasmid.modules", str(job.method), **args)
         call.add_done_callback(lambda call: _pass_on(job, call))
+
+    def _ask_for_file(self, job: "Job", args: "Dict[str, Any]") -> None:
+        assert self._parent is not None
+        key = args["package"], args["path"]
+        with self._lock:
+            if key in self._asking:
+                self._asking[key].append((job, args))
+                return
+            self._asking[key] = []
+        known = kept.get(*key)
+        asked = dict(args, has=known.digest if known is not None else b"")
+        call = self._parent.call_service_async("plasmid.modules", "data", **asked)
+
+        def answered(call: "Call") -> None:
+            file = known
+            error = call.exception(0)
+            reply = call.result(0) if error is None else {}
+            if reply.get("data") is not None:
+                file = kept.put(key[0], key[1], reply["data"])
+            with self._lock:
+                waiting = self._asking.pop(key)
+            if error is not None:
+                job.fail(error)
+            elif file is None or (reply["data"] is None and not reply.get("held")):
+                job.reply(reply)
+            else:
+                reply = _held_or_sent(file.data, file.digest, args)
+                audit_data("data", key[0], key[1], args["for"], len(reply["data"] or b""))
+                job.reply(reply)
+            for other, its_args in waiting:
+                self._ask_for_file(other, its_args)
+
+        call.add_done_callback(answered)
 
     def _is_empty(self, reply: "Dict[str, Any]") -> bool:
         return bool(reply.get("why")) or bool(reply.get("refused")) or not any(reply.values())
@@ -116,8 +162,9 @@ class DataServer:
         if data is None:
             audit_data("data", package, path, address, why=why or "there is no such file, or it isn't declared")
             return {"data": None, "why": why}
-        audit_data("data", package, path, address, len(data))
-        return {"data": zlib.compress(data, 6), "why": ""}
+        reply = _held_or_sent(zlib.compress(data, 6), hashlib.sha256(data).digest(), args)
+        audit_data("data", package, path, address, len(reply["data"] or b""))
+        return reply
 
     def _distributions(self, args: "Dict[str, Any]", address: bytes) -> "Dict[str, Any]":
         names = args.get("names")
@@ -131,6 +178,13 @@ class DataServer:
         for name, why in reply["refused"].items():
             audit_data("metadata", name, "", address, why=why)
         return reply
+
+
+def _held_or_sent(data: bytes, digest: bytes, args: "Dict[str, Any]") -> "Dict[str, Any]":
+    """Return the answer that brings a file, or says that who asks has it."""
+    if args.get("has") == digest:
+        return {"data": None, "why": "", "held": True}
+    return {"data": data, "why": ""}
 
 
 def _pass_on(job: "Job", call: "Call") -> None:

@@ -83,6 +83,8 @@ class ModuleServer:
         self._passed: "Dict[bytes, Set[str]]" = {}  # by the child whose link carried it
         self._magics: "Dict[bytes, bytes]" = {}
         self._entries: "Dict[str, Entry]" = {}
+        self._open: "Set[object]" = set()  # what the parent was asked and hasn't answered
+        self._answered: "List[Answered]" = []  # answers that can't be passed on yet
 
     def expect(self, address: bytes, magic_digits: bytes, names: "Iterable[str]") -> None:
         """Get ready for a new child: pack what it will ask for first. magic_digits: in hex, as its mark said it."""
@@ -136,8 +138,16 @@ class ModuleServer:
         # Not waited for: this thread has other work, and the answer may take as long as the links above.
         assert self._parent is not None
         asked = {"names": unknown, "for": request.address, "magic": request.magic, "again": again}
-        call = self._parent.call_service_async("plasmid.modules", "find", **asked)
-        call.add_done_callback(lambda call: self._relay(job, request, unknown, call))
+        question = object()
+        with self._lock:
+            self._open.add(question)
+        try:
+            call = self._parent.call_service_async("plasmid.modules", "find", **asked)
+        except BaseException:
+            with self._lock:
+                self._open.discard(question)
+            raise
+        call.add_done_callback(lambda call: self._take(job, request, unknown, call, question))
 
     def find(self, names: "Iterable[str]", for_address: bytes) -> "Reply":
         """Return the answer that the context at `for_address` gets for these names, from what is here."""
@@ -258,15 +268,25 @@ class ModuleServer:
                 self._entries[name] = entry
         return entry
 
-    def _relay(self, job: "Job", request: "Request", unknown: "List[str]", call: "Call") -> None:
-        """Answer with what was here and what the parent said, and keep that for the next who asks."""
+    def _take(self, job: "Job", request: "Request", unknown: "List[str]", call: "Call", question: object) -> None:
+        """Take in what the parent said, and pass on what can be by now."""
         error = call.exception(0)
+        if error is None and importer.current is not None:
+            importer.current.take(call.result(0))
+        with self._lock:
+            self._open.discard(question)
+            if error is None:
+                self._answered.append(Answered(job, request, unknown, call.result(0), set(self._open)))
+            ready = [one for one in self._answered if not one.waits(self._open)]
+            self._answered = [one for one in self._answered if one not in ready]
         if error is not None:
             job.fail(error)
-            return
-        upper = call.result(0)
-        if importer.current is not None:
-            importer.current.take(upper)
+        for one in ready:
+            self._relay(one)
+
+    def _relay(self, answered: "Answered") -> None:
+        """Answer with what was here and what the parent said, and keep that for the next who asks."""
+        job, request, unknown, upper = answered.job, answered.request, answered.unknown, answered.upper
         reply = request.reply
         names = [entry[0] for entry in upper["found"]] + upper["held"]
         self.policy.permit_alone(request.address, names)
@@ -293,6 +313,26 @@ class ModuleServer:
             self._ask_parent(job, request, lost, again=True)
         else:
             job.reply(reply)
+
+
+class Answered:
+    """What the parent said to a request; what it says was sent this way before may be in an answer still on its way."""
+
+    __slots__ = ("job", "request", "unknown", "upper", "_open")
+
+    def __init__(
+        self, job: "Job", request: "Request", unknown: "List[str]", upper: "Reply", still_open: "Set[object]"
+    ) -> None:
+        self.job = job
+        self.request = request
+        self.unknown = unknown
+        self.upper = upper
+        self._open = still_open
+
+    def waits(self, still_open: "Set[object]") -> bool:
+        """Whether it needs a module that isn't here, and that others were asked for when it came."""
+        known = importer.current.modules if importer.current is not None else {}
+        return not self._open.isdisjoint(still_open) and any(name not in known for name in self.upper["held"])
 
 
 class Request:

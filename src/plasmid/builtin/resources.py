@@ -10,6 +10,7 @@ import sys
 import zlib
 from time import monotonic
 
+from plasmid.builtin.kept_data import kept
 from plasmid.core.errors import CallError
 from plasmid.runtime import importer
 from plasmid.runtime import main as far_main
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
 
     from plasmid.runtime.importer import Loader
 
-CACHE_SIZE_MAX = 32 << 20
 ASK_TIMEOUT_S = 60.0
 
 _listings = {}  # type: Dict[str, Tuple[List[str], str]]
-_cache = {}  # type: Dict[Tuple[str, str], bytes]
 
 
 def ask(method: str, **arguments: "Any") -> "Any":
@@ -52,18 +51,16 @@ def _listing(package: str) -> "Tuple[List[str], str]":
 def read(package: str, path: str, shown: str) -> bytes:
     """Return a file's bytes. Raises FileNotFoundError, which says why it isn't sent. shown: its path in the error."""
     names, why = _listing(package)
-    data = _cache.get((package, path))
-    if data is None and path in names:
+    known = kept.get(package, path)
+    if known is None and path in names:
         reply = ask("data", package=package, path=path)
-        data, why = reply["data"], reply["why"]
-        if data is not None:
-            if sum(map(len, _cache.values())) + len(data) > CACHE_SIZE_MAX:
-                _cache.clear()
-            _cache[(package, path)] = data
-    if data is None:
+        why = reply["why"]
+        if reply["data"] is not None:
+            known = kept.put(package, path, reply["data"])
+    if known is None:
         text = "No such file among the data that was declared" + (": " + why if why else "")
         raise FileNotFoundError(2, text, shown)
-    return zlib.decompress(data)
+    return zlib.decompress(known.data)
 
 
 def get_data(loader: "Loader", path: str) -> bytes:
