@@ -110,6 +110,7 @@ LAYERS = (
         "builtin/source_finder.py",
         "builtin/bytecode.py",
         "builtin/packing.py",
+        "builtin/prompt.py",
         "builtin/typed.py",
         "builtin/forking.py",
         "builtin/preload.py",

@@ -184,10 +184,10 @@ def test_a_relay_keeps_the_files_that_pass_and_asks_whether_they_are_still_those
     late.pop()()
     assert lower.answer == held
     for answer_then in (refused, newer):
-        job = Asked("data", args)
-        relay.handle(job)
+        last: Any = Asked("data", args)
+        relay.handle(last)
         late.pop()()
-        assert job.answer == answer_then
+        assert last.answer == answer_then
     assert asked == [b"", digest, digest, digest, digest]
 
 
