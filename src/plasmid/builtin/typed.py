@@ -2,7 +2,7 @@
 
 A program that is typed in is never finished, so its `__main__` can't be sent once. Before each call of a function of
 it, the cells that were typed since the last one are sent, cut to their definitions as a script is, and run in the
-`__main__` there. Where no cells are kept, as at the prompt of Python before 3.13, functions go by themselves: prompt.py.
+`__main__` there. Where no cells are kept, as at the prompt of an older Python, functions go by themselves: prompt.py.
 """
 
 import hashlib
