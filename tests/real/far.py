@@ -106,6 +106,14 @@ def child_processes() -> "list[int]":
         return [int(word) for word in children.read().split()]
 
 
+def allocated_blocks() -> int:
+    """Return how many blocks of memory Python has given out here, without garbage."""
+    import gc
+
+    gc.collect()
+    return sys.getallocatedblocks()
+
+
 def lacking(names: "tuple[str, ...]") -> "list[str]":
     """Return which of these modules there aren't here."""
     import importlib.util
@@ -233,6 +241,13 @@ def stop_myself() -> None:
     import signal
 
     os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def lose_patience(idle_s: float, silence_max_s: float) -> None:
+    """Bear with silence for so long, rather than for 35 s."""
+    from plasmid.core import link, node
+
+    link.IDLE_S, link.SILENCE_MAX_S, node.TICK_S = idle_s, silence_max_s, idle_s / 4
 
 
 @plasmid.takes_econtext

@@ -1,9 +1,10 @@
 """A program that starts contexts, has them do what is hard to end, tells their processes, and then ends as it's told.
 
-    python -m tests.trials.orphan_root KIND ENDING COUNT [HOSTNAME SSH_ARGS_AS_JSON]
+    python -m tests.trials.orphan_root KIND ENDING COUNT NAME URL OPTIONS_AS_JSON
 
-It prints one line of JSON, the numbers of all processes that were started on far sides, and ends when a line comes on
-its stdin; by itself where ENDING is one it does itself.
+Its contexts are reached by URL, and called NAME0, NAME1 and so on. It prints one line of JSON, the numbers that all
+processes which were started on far sides have there, and ends when a line comes on its stdin; by itself where ENDING is
+one it does itself.
 """
 
 import json
@@ -18,28 +19,23 @@ from tests.real import far
 ENDINGS = ("killed", "exits", "raises", "exits-in-thread", "exits-at-once", "interrupted")
 
 
-def start(router: plasmid.Router, kind: str, name: str, place: "list[str]") -> "list[int]":
-    """Start one context that does what `kind` says; return its processes."""
-    if place:
-        context = router.ssh(place[0], ssh_args=json.loads(place[1]), name=name)
-    else:
-        context = router.local(name=name)
-    pids = context.call(far.process_ids)
+def occupy(context: plasmid.Context, kind: str) -> "list[int]":
+    """Have a context do what `kind` says; return the processes that this takes there, besides its own."""
     if kind == "ignores signals":
         context.call(far.ignore_signals)
     if kind == "grandchildren":
-        pids += [context.call(far.start_sleeper) for _ in range(2)]
+        return [context.call(far.start_sleeper) for _ in range(2)]
     if kind == "a command":
         command = plasmid.commands.start(
             context, ["sh", "-c", "trap '' TERM INT HUP; echo $$; while :; do sleep 9; done"]
         )
-        pids.append(int(next(command)[1]))
         running.append(command)
+        return [int(next(command)[1])]
     if kind == "native code":
         context.call_no_reply(far.hold_interpreter_lock)
     if kind == "stopped":
         context.call_no_reply(far.stop_myself)
-    return pids
+    return []
 
 
 running: "list[object]" = []
@@ -63,10 +59,14 @@ def end(ending: str) -> None:
 
 def main() -> None:
     """Run the program."""
-    kind, ending, count, *place = sys.argv[1:]
+    kind, ending, count, name, url, options = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
     router = plasmid.Router()
-    pids = [pid for number in range(int(count)) for pid in start(router, kind, f"c{number}", place)]
+    contexts = [router.connect(url, name=f"{name}{number}", **json.loads(options)) for number in range(int(count))]
+    pids = [pid for context in contexts for pid in context.call(far.process_ids)]
+    # Once all are there: one that is stopped, or holds the interpreter lock, is given up after 35 s.
+    for context in contexts:
+        pids += occupy(context, kind)
     print(json.dumps(pids), flush=True)
     sys.stdin.readline()
     end(ending)

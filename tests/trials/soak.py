@@ -4,10 +4,13 @@
 
 Calls of functions and services, calls up, streams, generators, commands, calls that are cancelled or run out of time,
 and contexts that are made and shut down or killed. Once a second it looks at its own memory, descriptors and threads,
-at the processes below it, and at the memory of a context that stays; at the end it prints their slopes over the second
-half. Ends with status 1 if a count grows, or memory by more than is allowed.
+at the processes below it, and at the memory of a context that stays; at the end it prints what was held after each
+quarter of the time, and the slopes over the second half and the last quarter. Blocks are what Python has given out and
+not got back: memory that grows while they don't is the allocator's. Ends with status 1 if a count grows, or memory by
+more than is allowed.
 """
 
+import array
 import gc
 import os
 import random
@@ -24,6 +27,7 @@ SECONDS = 600.0
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 # What may be found by chance in so short a time; a leak of one small object a call is far above it.
 MEMORY_SLOPE_MAX = 2 << 20  # bytes a minute
+BLOCKS_SLOPE_MAX = 2000  # a minute
 COUNT_SLOPE_MAX = 0.5  # a minute
 
 
@@ -31,11 +35,13 @@ class Sample(NamedTuple):
     """What is held at one moment."""
 
     second: float
-    memory: int
-    descriptors: int
-    threads: int
-    processes: int
-    far_memory: int
+    memory: float
+    descriptors: float
+    threads: float
+    processes: float
+    blocks: float
+    far_memory: float
+    far_blocks: float
 
 
 def resident(pid: int) -> int:
@@ -53,7 +59,7 @@ class Soak:
         self.counts: dict[str, int] = {}
         self.random = random.Random(1)
         self.far_pid = self.stays.call(os.getpid)
-        self.samples: list[Sample] = []
+        self._numbers = array.array("d")  # of all samples, one after the other; as objects they would be seen to grow
 
     def run(self, seconds: float) -> None:
         """Do everything in turn until the time is over."""
@@ -72,8 +78,15 @@ class Soak:
         """Take a sample."""
         gc.collect()
         below = len(leftovers.descendants(os.getpid()))
-        held = len(leftovers.descriptors()), threading.active_count(), below
-        self.samples.append(Sample(second, resident(os.getpid()), *held, resident(self.far_pid)))
+        held = len(leftovers.descriptors()), threading.active_count(), below, sys.getallocatedblocks()
+        far_blocks = self.stays.call(far.allocated_blocks)
+        self._numbers.extend(Sample(second, resident(os.getpid()), *held, resident(self.far_pid), far_blocks))
+
+    @property
+    def samples(self) -> "list[Sample]":
+        """What was held, from look to look."""
+        size = len(Sample._fields)
+        return [Sample(*self._numbers[at : at + size]) for at in range(0, len(self._numbers), size)]
 
     def calls(self) -> None:
         """Call functions and services, small and large, down and up."""
@@ -133,11 +146,13 @@ class Soak:
 
 def slope(samples: "list[Sample]", field: str) -> float:
     """Return by how much a field grows in a minute, by least squares."""
-    hours = [sample.second / 60 for sample in samples]
+    minutes = [sample.second / 60 for sample in samples]
     values = [float(getattr(sample, field)) for sample in samples]
-    middle, mean = sum(hours) / len(hours), sum(values) / len(values)
-    spread = sum((hour - middle) ** 2 for hour in hours)
-    return sum((hour - middle) * (value - mean) for hour, value in zip(hours, values, strict=True)) / spread
+    middle, mean = sum(minutes) / len(minutes), sum(values) / len(values)
+    spread = sum((minute - middle) ** 2 for minute in minutes)
+    return sum((minute - middle) * (value - mean) for minute, value in zip(minutes, values, strict=True)) / (
+        spread or 1
+    )
 
 
 def main() -> int:
@@ -146,19 +161,26 @@ def main() -> int:
     with plasmid.Router() as router, plasmid.Pool(router, services=[far.Catalog(router)], size=4):
         soak = Soak(router)
         soak.run(seconds)
-    later = soak.samples[len(soak.samples) // 2 :]
     print(f"{seconds:.0f} s: " + ", ".join(f"{count} {name}" for name, count in sorted(soak.counts.items())))
-    print("\n| held | at half time | at the end | a minute |\n|---|--:|--:|--:|")
-    failed = False
-    for field in Sample._fields[1:]:
-        grows = slope(later, field)
-        is_memory = "memory" in field
-        failed = failed or grows > (MEMORY_SLOPE_MAX if is_memory else COUNT_SLOPE_MAX)
-        unit = 1 << 20 if is_memory else 1
-        first, last = (getattr(sample, field) / unit for sample in (later[0], later[-1]))
-        text = "MiB" if is_memory else ""
-        print(f"| {field.replace('_', ' ')} | {first:.1f} {text} | {last:.1f} {text} | {grows / unit:+.3f} {text} |")
-    return 1 if failed else 0
+    print(
+        "\n| held after | 1/4 | 1/2 | 3/4 | all | a minute, second half | last quarter |\n|---|--:|--:|--:|--:|--:|--:|"
+    )
+    grown = [report(field, soak.samples) for field in Sample._fields[1:]]
+    return 1 if any(grown) else 0
+
+
+def report(field: str, samples: "list[Sample]") -> bool:
+    """Print a row of the table; return whether more and more of it is held."""
+    half, three = len(samples) // 2, len(samples) * 3 // 4
+    grows, grows_late = slope(samples[half:], field), slope(samples[three:], field)
+    is_memory, text = "memory" in field, ""
+    unit, most = 1.0, BLOCKS_SLOPE_MAX if "blocks" in field else COUNT_SLOPE_MAX
+    if is_memory:
+        unit, most, text = float(1 << 20), MEMORY_SLOPE_MAX, " MiB"
+    held = [getattr(samples[at], field) / unit for at in (len(samples) // 4, half, three, -1)]
+    cells = [f"{value:.1f}{text}" for value in held] + [f"{value / unit:+.3f}{text}" for value in (grows, grows_late)]
+    print(f"| {field.replace('_', ' ')} | " + " | ".join(cells) + " |", flush=True)
+    return grows > most
 
 
 if __name__ == "__main__":

@@ -84,39 +84,33 @@ class ChildProcess:
 
         program = os.path.basename(argv[0])
         terminals = (-1, -1)
-        if terminal:
-            _require_program(argv[0])
-            name = os.devnull
-            if terminal != AROUND_NOTHING:
-                terminals = _open_terminal()
-                name = os.ttyname(terminals[1])
-            argv = [_SHELL, "-c", _OPENING[terminal], name] + argv
-        near, far = socketpair(AF_UNIX, SOCK_STREAM)
+        opened = []  # type: List[int]
         try:
+            if terminal:
+                _require_program(argv[0])
+                name = os.devnull
+                if terminal != AROUND_NOTHING:
+                    terminals = _open_terminal()
+                    opened += terminals
+                    name = os.ttyname(terminals[1])
+                argv = [_SHELL, "-c", _OPENING[terminal], name] + argv
+            near, far = (end.detach() for end in socketpair(AF_UNIX, SOCK_STREAM))
+            opened += [near, far]
+            # Before it is started: with no descriptor left for it, there would be a program and nothing to end it by.
+            stderr_fd, far_stderr_fd = os.pipe()
+            opened += [stderr_fd, far_stderr_fd]
             popen = subprocess.Popen(
-                argv,
-                bufsize=0,
-                stdin=far.fileno(),
-                stdout=far.fileno(),
-                stderr=subprocess.PIPE,
-                env=environment,
-                start_new_session=True,
+                argv, bufsize=0, stdin=far, stdout=far, stderr=far_stderr_fd, env=environment, start_new_session=True
             )
         except BaseException:
-            near.close()
-            for fd in terminals:
-                if fd >= 0:
-                    os.close(fd)
+            for fd in opened:
+                os.close(fd)
             raise
-        finally:
-            far.close()
-        assert popen.stderr is not None
-        stderr_fd = os.dup(popen.stderr.fileno())
-        popen.stderr.close()
-        link_fd = near.detach()
-        for fd in (link_fd, stderr_fd):
+        for fd in (far, far_stderr_fd):
+            os.close(fd)
+        for fd in (near, stderr_fd):
             os.set_blocking(fd, False)
-        process = cls(popen, program, link_fd, stderr_fd)
+        process = cls(popen, program, near, stderr_fd)
         process.terminal_fd, process._far_terminal_fd = terminals
         return process
 

@@ -231,6 +231,9 @@ def _spawn_failure(handshake: Handshake, step: str, program: str, error: OSError
         return handshake.failure(step, "there is no terminal to be had here for its questions: %s" % error.strerror)
     if error.errno == errno.ENOENT:
         return handshake.failure(step, "there is no program %s here" % program, None, "Install it, or give its path.")
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        advice = "Raise the limit (`ulimit -n`; `resource.setrlimit`), or have fewer contexts or files open at a time."
+        return handshake.failure(step, "no descriptor is left here to start %s with" % program, None, advice)
     return handshake.failure(step, "%s can't be started here: %s" % (program, os.strerror(error.errno or 0)))
 
 

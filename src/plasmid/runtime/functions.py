@@ -1,5 +1,6 @@
 """Runs the function calls of parents, one after the other: on a far side on its main thread."""
 
+import sys
 from time import monotonic
 
 from plasmid.core.errors import Cancelled, DeadlineExceeded
@@ -52,10 +53,17 @@ def fail(job: "Job", error: BaseException) -> None:
     # From the user's own lines on, where there are any.
     error = error.with_traceback((error.__traceback__ and error.__traceback__.tb_next) or error.__traceback__)
     if job.no_reply:
-        import logging
-
-        logging.getLogger("plasmid").error("%s failed, and nobody waits for its answer", job, exc_info=error)
+        _log(job, error)
     job.fail(error)
+
+
+def _log(job: "Job", error: BaseException) -> None:
+    try:
+        import logging
+    except OSError:  # no descriptor is left to read the module by: whoever runs out of them is to live on
+        sys.excepthook(type(error), error, error.__traceback__)
+        return
+    logging.getLogger("plasmid").error("%s failed, and nobody waits for its answer", job, exc_info=error)
 
 
 def too_late(job: "Job") -> "Optional[PlasmidError]":

@@ -292,7 +292,10 @@ def _traceback_of(error: BaseException) -> str:
     """Return the traceback as text, "" if the error was never raised."""
     if error.__traceback__ is None:
         return ""
-    import traceback
+    try:
+        import traceback
+    except OSError as found:
+        return str(found)  # no descriptor is left to read the module by
 
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 

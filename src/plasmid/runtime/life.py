@@ -7,12 +7,13 @@ the goodbye. Where the link has simply ended, the watchdog's patience is the bou
 
 import os
 import threading
+import time
 
 from plasmid.core import short_values
 from plasmid.core.events import LinkEnded, LinkLeft
 from plasmid.core.link import LinkState
 from plasmid.core.switch import PARENT
-from plasmid.runtime import functions, main
+from plasmid.runtime import functions, main, watchdog
 from plasmid.runtime.console import Console
 from plasmid.runtime.context import Context
 from plasmid.runtime.missing import Missing
@@ -55,6 +56,9 @@ def spend(runtime: "Runtime", missing: Missing) -> None:
             runtime.jobs.functions.put(None)
             if isinstance(event, LinkEnded):
                 gone.set()
+                # A context that was detached has no watchdog, and goes on.
+                if watchdog.pid:
+                    threading.Thread(target=_leave_or_be_killed, daemon=True).start()
 
     with runtime.lock:
         runtime.on_link.append(on_link)
@@ -79,6 +83,16 @@ def spend(runtime: "Runtime", missing: Missing) -> None:
 def _before_fork() -> None:
     if main.runtime is not None:  # else this is a fork itself, and has no context
         main.runtime.hook("fork")(main.runtime)
+
+
+def _leave_or_be_killed() -> None:
+    """End this process after the grace that the watchdog gives, which ends what it started.
+
+    The watchdog sees a hang-up, but not that a link was given up whose other end is still held: by the sshd of a
+    network that has fallen silent. And the main thread may be busy for ever.
+    """
+    time.sleep(watchdog.GRACE_S)
+    os.kill(os.getpid(), 9)
 
 
 def records_to_root(runtime: "Runtime") -> "Callable[[List[Any]], None]":

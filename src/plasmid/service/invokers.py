@@ -134,7 +134,10 @@ class Invoker:
 
             _, error = attempt(begin_stream, self, request, result)
         elif error is None and hasattr(result, "__await__"):
-            _, error = attempt(backlog.event_loop().begin, self, request, result)
+            # An event loop takes descriptors, of which there may be none left.
+            _, error = attempt(lambda: backlog.event_loop().begin(self, request, result))
+            if error is not None and hasattr(result, "close"):
+                result.close()  # nobody will await it
         elif error is None:
             # An invoke() of the user's own has made a plain result of it.
             self.end(request, result, None)

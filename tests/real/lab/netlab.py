@@ -29,6 +29,10 @@ HAS_NO_PYTHON = "has no Python on its PATH"
 HAS_ANOTHER_KEY = "answers with another host key than is known"
 LOGIN_HANGS = "lets one in, and then runs nothing"
 
+# The ways that packets go, for Lab.partition().
+TO_HOST, FROM_HOST = "INPUT", "OUTPUT"
+BOTH_WAYS = (TO_HOST, FROM_HOST)
+
 _next_number = 0
 
 
@@ -72,18 +76,30 @@ class Lab:
 
     # -- faults
 
-    def partition(self, number: int) -> None:
+    def partition(self, number: int, ways: "Sequence[str]" = BOTH_WAYS) -> None:
         """Drop whatever comes to the host or leaves it, silently, from now on."""
-        for chain in ("INPUT", "OUTPUT"):
-            _run(self.inside(number, "iptables", "-w", "-A", chain, "-j", "DROP"))
+        for way in ways:
+            _run(self.inside(number, "iptables", "-w", "-A", way, "-j", "DROP"))
+
+    def lose(self, number: int, share: float) -> None:
+        """Drop this share of all packets, each way, by chance, from now on."""
+        by_chance = ("-m", "statistic", "--mode", "random", "--probability", str(share))
+        for way in BOTH_WAYS:
+            _run(self.inside(number, "iptables", "-w", "-A", way, *by_chance, "-j", "DROP"))
 
     def heal(self, number: int) -> None:
-        """Undo partition()."""
-        for chain in ("INPUT", "OUTPUT"):
-            _run(self.inside(number, "iptables", "-w", "-D", chain, "-j", "DROP"))
+        """Undo partition() and lose()."""
+        for way in BOTH_WAYS:
+            _run(self.inside(number, "iptables", "-w", "-F", way))
+
+    def delayed(self, delay_s: float) -> "list[str]":
+        """Return arguments for `ssh` by which all that goes to and fro takes so long on its way, each way."""
+        relay = Path(__file__).with_name("delaying.py")
+        return ["-o", f"ProxyCommand={sshd.OWN_PYTHON} -IS {relay} %h %p {delay_s}"]
 
     def crash(self, number: int) -> None:
-        """End the host with all that runs there, as if its power went."""
+        """End the host with all that runs there, as if its power went: nobody hears of it."""
+        self.partition(number)
         process = self._hosts.pop(number)
         process.kill()
         process.wait()
