@@ -95,3 +95,15 @@ def make_pool(runtime: "Runtime") -> None:
     if error is not None:
         for job in waiting:
             job.fail(error)
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return the traceback as text, "" if the error was never raised."""
+    if error.__traceback__ is None:
+        return ""
+    try:
+        import traceback
+    except OSError as found:
+        return "its traceback can't be told: %s" % found  # no descriptor is left to read the module by
+
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))

@@ -109,8 +109,9 @@ class Job:
         """Answer with an error."""
         if not self.done:
             from plasmid.core import remote
+            from plasmid.runtime.helpers import traceback_of
 
-            payload = remote.describe_error(error, _traceback_of(error))
+            payload = remote.describe_error(error, traceback_of(error))
             self._answer(values.encode(payload, "error"), True)
 
     def _answer(self, parts: "Sequence[Buffer]", is_error: bool) -> None:
@@ -286,18 +287,6 @@ def _protocol_error(error: Exception) -> "List[Buffer]":
     code = getattr(error, "code", ProtocolError.code)
     parts = values.encode([code, getattr(error, "found", str(error)), getattr(error, "started", False), "", [], ""])
     return list(parts)
-
-
-def _traceback_of(error: BaseException) -> str:
-    """Return the traceback as text, "" if the error was never raised."""
-    if error.__traceback__ is None:
-        return ""
-    try:
-        import traceback
-    except OSError as found:
-        return str(found)  # no descriptor is left to read the module by
-
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
 def current_call() -> "Optional[Job]":
