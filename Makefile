@@ -7,6 +7,7 @@
 #   make near-pythons       what a program starts with, on each Python that the near side may have
 #   make check              linters, type checkers, the rules of the repository
 #   make format             put the code in its usual form
+#   make matrix             try every way to a machine, and every far Python, into docs/matrix.md; needs all parts
 #   make promises           write into docs/promises.md which test files keep each promise
 #   make bench              the measurements, into docs/performance.md; ARGS="--rounds 9" and the like are passed on
 #   make instructions       whether a small call costs more instructions than recorded; ARGS=--record writes it down
@@ -42,7 +43,7 @@ TEST := $(VENV)/.has-test
 DEV := $(VENV)/.has-dev
 BENCH := $(VENV)/.has-bench
 
-.PHONY: help demo test heavy near-pythons check ruff mypy pyright rules format promises bench instructions bench-hosts bench-imports bench-files bench-forks fuzz distributions sim soak trials clean
+.PHONY: help demo test heavy near-pythons check ruff mypy pyright rules format matrix promises bench instructions bench-hosts bench-imports bench-files bench-forks fuzz distributions sim soak trials clean
 .DEFAULT_GOAL := help
 
 help:
@@ -92,6 +93,10 @@ rules: $(DEV)
 format: $(DEV)
 	$(PYTHON_IN_VENV) -m ruff check --fix .
 	$(PYTHON_IN_VENV) -m ruff format .
+
+matrix: $(TEST)
+	PLASMID_TEST_REQUIRE=all $(PYTHON_IN_VENV) -m pytest -n $(JOBS) --dist worksteal -q \
+	  -m "(connector or features) and not heavy" --matrix=docs/matrix.md tests/real
 
 promises: $(TEST)
 	$(PYTHON_IN_VENV) -m tests.test_promises

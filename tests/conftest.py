@@ -13,7 +13,7 @@ import pytest
 
 from tests.real import leftovers, sshd, users
 
-pytest_plugins = ["tests.real.lab.fixtures"]
+pytest_plugins = ["tests.matrix", "tests.real.lab.fixtures"]
 
 TESTS = Path(__file__).parent
 

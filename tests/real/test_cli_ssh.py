@@ -10,6 +10,8 @@ import pytest
 from tests.cli.command import TASKS, arguments, environment, plasmid, waiting
 from tests.real import leftovers, sshd
 
+pytestmark = pytest.mark.connector("ssh")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

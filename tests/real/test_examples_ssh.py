@@ -10,6 +10,8 @@ import pytest
 from tests.real import parts, sshd
 from tests.test_examples import EXAMPLES, check_demo, run_example
 
+pytestmark = pytest.mark.connector("ssh")
+
 
 @pytest.fixture
 def ssh_folder(ssh_client: sshd.Client, tmp_path: Path) -> "Iterator[str]":

@@ -4,6 +4,8 @@ import datetime
 import logging
 import os
 import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from tests.real.test_logs import Records, records
 
 __all__ = ["records"]
 
+pytestmark = pytest.mark.connector("local")
+
 TIMEOUT_S = 30
 
 # A Python that isn't to be had any more: another one that says it is that.
@@ -24,52 +28,62 @@ exec(sys.argv[3], {"__name__": "__main__"})
 """
 
 
+@pytest.mark.features("boot", "calls", "services", "calls up", "errors", "streams", "children of its own", "logs")
 @pytest.mark.parametrize("version", interpreters.SUPPORTED)
 def test_everything_works_on_every_supported_python(  # U2, U3, U4, U6
-    router: plasmid.Router, records: Records, version: str
+    router: plasmid.Router, records: Records, version: str, tried: "Callable[[str], AbstractContextManager[None]]"
 ) -> None:
-    context = router.local(python_path=interpreters.interpreter(version), name="far")
-    assert context.call(far.python_version) == [int(part) for part in version.split(".")]
-    assert context.call(far.Shape.describe, 2) == "Shape with 4 sides, 2 times"
-    value = {"a": (1, {2, 3}, b"x" * 5000), "when": datetime.datetime(2024, 2, 29, tzinfo=datetime.timezone.utc)}
-    assert context.call(far.echo, value) == value
-    if version != "3.6":  # which has no dataclasses
-        assert context.call(far_values.move, far_values.Point(1, 2), 3) == far_values.Point(4, 5)
+    with tried("boot"):
+        context = router.local(python_path=interpreters.interpreter(version), name="far")
+        assert context.call(far.python_version) == [int(part) for part in version.split(".")]
+    with tried("calls"):
+        assert context.call(far.Shape.describe, 2) == "Shape with 4 sides, 2 times"
+        value = {"a": (1, {2, 3}, b"x" * 5000), "when": datetime.datetime(2024, 2, 29, tzinfo=datetime.timezone.utc)}
+        assert context.call(far.echo, value) == value
+        if version != "3.6":  # which has no dataclasses
+            assert context.call(far_values.move, far_values.Point(1, 2), 3) == far_values.Point(4, 5)
 
-    counter = context.service(far.Counter)
-    assert [counter.add(2), counter.add(3), counter.made_count()] == [2, 5, 1]
-    busy = context.call_async(far.wait_at_gate, "busy")
-    context.service(far.Gate).open()
-    assert busy.result(TIMEOUT_S) == "busy"
+    with tried("services"):
+        counter = context.service(far.Counter)
+        assert [counter.add(2), counter.add(3), counter.made_count()] == [2, 5, 1]
+        busy = context.call_async(far.wait_at_gate, "busy")
+        context.service(far.Gate).open()
+        assert busy.result(TIMEOUT_S) == "busy"
 
-    with plasmid.Pool(router, services=[far.Catalog(router), far.Clock(router)]):
+    with tried("calls up"), plasmid.Pool(router, services=[far.Catalog(router), far.Clock(router)]):
         assert context.call(far.ask_catalog, "k") == ["k", "far"]
         with plasmid.timeout(TIMEOUT_S):
             left = context.call(far.ask_seconds_left, 15)
-    assert left is not None
-    assert 5 < left < 15
+        assert left is not None
+        assert 5 < left < 15
 
-    with pytest.raises(KeyError) as caught:
-        context.call(far.fail, "KeyError", "k")
-    assert "raise getattr(builtins, name)(*args)" in "".join(traceback.format_exception(caught.value))
+    with tried("errors"):
+        with pytest.raises(KeyError) as caught:
+            context.call(far.fail, "KeyError", "k")
+        assert "raise getattr(builtins, name)(*args)" in "".join(traceback.format_exception(caught.value))
 
-    receiver = plasmid.Receiver(router)
-    context.call_no_reply(far.put_all, receiver.to_sender(), list(range(100)))
-    assert [receiver.get(TIMEOUT_S) for _ in range(100)] == list(range(100))
-    sender = context.call(far.open_receiver)
-    sender.put("down")
-    assert context.call(far.take_from_receiver, 1) == ["down"]
+    with tried("streams"):
+        receiver = plasmid.Receiver(router)
+        context.call_no_reply(far.put_all, receiver.to_sender(), list(range(100)))
+        assert [receiver.get(TIMEOUT_S) for _ in range(100)] == list(range(100))
+        sender = context.call(far.open_receiver)
+        sender.put("down")
+        assert context.call(far.take_from_receiver, 1) == ["down"]
 
-    context.call(far.say_everything)
-    below = router.local(python_path=interpreters.interpreter(version), via=context, name="below")
-    assert below.call(far.python_version) == context.call(far.python_version)
-    assert below.service(far.Counter).add(1) == 1
-    context.shutdown()
-    records.wait_until(lambda: "logged 1 of them" in records.texts())
-    assert {"printed", "written", "complained", "from a process"} < set(records.texts())
-    assert {record.levelno for record in records.kept} == {logging.INFO, logging.WARNING}
+    with tried("children of its own"):
+        below = router.local(python_path=interpreters.interpreter(version), via=context, name="below")
+        assert below.call(far.python_version) == context.call(far.python_version)
+        assert below.service(far.Counter).add(1) == 1
+
+    with tried("logs"):
+        context.call(far.say_everything)
+        context.shutdown()
+        records.wait_until(lambda: "logged 1 of them" in records.texts())
+        assert {"printed", "written", "complained", "from a process"} < set(records.texts())
+        assert {record.levelno for record in records.kept} == {logging.INFO, logging.WARNING}
 
 
+@pytest.mark.features("files")
 @pytest.mark.parametrize("version", interpreters.SUPPORTED)
 def test_files_go_either_way_with_every_supported_python(  # U2, U8
     router: plasmid.Router, tmp_path: Path, version: str

@@ -15,7 +15,7 @@ from tests.cli.command import arguments, environment
 from tests.real import far, leftovers
 from tests.real.lab import netlab
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.connector("ssh"), pytest.mark.lab, pytest.mark.timeout(240)]
 
 HOSTS = 50
 REFUSING, PYTHONLESS, CHANGED, HANGING, PARTITIONED = "host3", "host11", "host19", "host27", "host35"

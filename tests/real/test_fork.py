@@ -41,6 +41,7 @@ def test_a_clone_has_what_was_imported_and_is_a_context_of_its_own(  # U1, U7
     assert {clone.call(far_fork.random_number) != context.call(far_fork.random_number) for _ in range(3)} == {True}
 
 
+@pytest.mark.features("clones")
 @pytest.mark.parametrize("version", interpreters.SUPPORTED)
 def test_a_clone_does_what_every_context_does_on_every_supported_python(  # U1, U2
     router: plasmid.Router, records: Records, version: str

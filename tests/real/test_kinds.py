@@ -31,6 +31,7 @@ def test_items_of_a_far_generator_come_in_order_and_it_is_closed_when_the_reader
         assert client.wait_closed()
 
 
+@pytest.mark.features("generators, `async`, selects")
 @pytest.mark.parametrize("version", SUPPORTED)
 def test_every_kind_of_method_works_on_every_python_of_a_far_side(router: plasmid.Router, version: str) -> None:
     context = router.local(name="old", python_path=interpreter(version))

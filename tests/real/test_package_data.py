@@ -44,6 +44,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.features("package data, metadata")
 @pytest.mark.parametrize("version", interpreters.SUPPORTED)
 def test_declared_data_and_metadata_are_there_on_every_python(  # U4
     router: plasmid.Router, site: Path, version: str

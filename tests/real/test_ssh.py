@@ -10,6 +10,8 @@ import pytest
 import plasmid
 from tests.real import far, leftovers, ports, sshd
 
+pytestmark = pytest.mark.connector("ssh")
+
 
 def key_of(client: sshd.Client) -> Path:
     """Return the file with the client's key."""
