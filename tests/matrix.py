@@ -165,8 +165,8 @@ HEAD = """\
 
 Written by `make matrix`, which runs the tests for it: what is in here has passed, with real programs, servers,
 containers and interpreters, in its last run. That was with {surroundings}.
-The seconds are of that run, with other tests beside it on the same machine; they say what order of time a thing takes, no
-more. Where a test was run several times, with other parameters, they are those of the longest.
+The seconds are of that run, with other tests beside it on the same machine; they say what order of time a thing takes,
+no more. Where a test was run several times, with other parameters, they are those of the longest.
 
 """
 
