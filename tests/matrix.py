@@ -48,7 +48,8 @@ def trials_of(item: pytest.Item) -> "list[Trial]":
     sentence = item.name.partition("[")[0].removeprefix("test_").replace("_", " ")
     found = [Trial(CONNECTOR, mark.args[0], sentence, file) for mark in item.iter_markers("connector")]
     for mark in item.iter_markers("features"):
-        params = item.callspec.params if hasattr(item, "callspec") else {}
+        callspec: Any = getattr(item, "callspec", None)
+        params = callspec.params if callspec else {}
         in_steps = "tried" in getattr(item, "fixturenames", ())
         if "version" not in params or (len(mark.args) != 1 and not in_steps):
             raise pytest.UsageError(f"{item.nodeid}: features() needs a parameter `version`, and `tried` for several")
@@ -155,7 +156,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     _configs.remove(session.config)
     matrix = session.config.stash[_MATRIX]
     if not matrix.failures and matrix.trials:
-        Path(session.config.getoption("--matrix")).write_text(document(matrix.trials))
+        Path(str(session.config.getoption("--matrix"))).write_text(document(matrix.trials))
 
 
 # ---------------------------------------------------------------- the document
