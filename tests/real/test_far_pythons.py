@@ -66,8 +66,7 @@ def test_everything_works_on_every_supported_python(  # U2, U3, U4, U6
         receiver = plasmid.Receiver(router)
         context.call_no_reply(far.put_all, receiver.to_sender(), list(range(100)))
         assert [receiver.get(TIMEOUT_S) for _ in range(100)] == list(range(100))
-        sender = context.call(far.open_receiver)
-        sender.put("down")
+        context.call(far.open_receiver).put("down")
         assert context.call(far.take_from_receiver, 1) == ["down"]
 
     with tried("children of its own"):
