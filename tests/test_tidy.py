@@ -195,7 +195,19 @@ CORE_STDLIB_IN_FUNCTIONS = CORE_STDLIB | {
 # Each import at the head of a runtime module is paid by every boot. These are already there or cost under 1 ms, but
 # for threading, which user threads need anyway.
 RUNTIME_STDLIB = CORE_STDLIB | {
-    *("os", "time", "select", "errno", "threading", "_thread", "_imp", "_frozen_importlib", "_contextvars", "_weakref"),
+    *(
+        "os",
+        "time",
+        "select",
+        "errno",
+        "threading",
+        "_thread",
+        "_imp",
+        "_frozen_importlib",
+        "_contextvars",
+        "_io",
+        "_weakref",
+    ),
     *("_frozen_importlib_external", "marshal"),
 }
 

@@ -139,7 +139,7 @@ class Router(Ways):
             from plasmid.builtin.console import ConsoleServer
 
             _runtime.jobs.builtin["plasmid.console"] = ConsoleServer().handle
-            _runtime.jobs.in_order["plasmid.console"] = Helpers(1)
+            _runtime.jobs.in_order["plasmid.console"] = Helpers(1, CLOSE_MAX_S)
         self.runtime = _runtime
         if self._is_own:
             _use_fast_codec()

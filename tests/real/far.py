@@ -453,6 +453,27 @@ def say_everything() -> None:
     logging.getLogger("far.log").debug("too low to be sent")
 
 
+def say_in_turn(count: int, end: str) -> None:
+    """Print and log so many numbered lines, in every way in turn, and end as told."""
+    log = logging.getLogger("far.log")
+    for number in range(count):
+        line = "line %d" % number
+        if number % 4 == 0:
+            print(line)
+        elif number % 4 == 1:
+            sys.stderr.write(line + "\n")
+        elif number % 4 == 2:
+            log.warning(line)
+        else:
+            os.write(2, line.encode() + b"\n")
+    if end == "os._exit":
+        os._exit(0)
+    if end == "sys.exit":
+        sys.exit(3)
+    if end == "an exception":
+        raise KeyError(end)
+
+
 def print_and_leave(text: str) -> None:
     """Print a line without its end, and end the program's main thread as soon as its parent lets it."""
     sys.stdout.write(text)

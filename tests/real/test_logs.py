@@ -9,6 +9,7 @@ import pytest
 import plasmid
 from tests.real import far
 from tests.real.conftest import one_way, ways
+from tests.real.interpreters import SUPPORTED, interpreter
 
 TIMEOUT_S = 30
 
@@ -102,6 +103,53 @@ def test_what_was_printed_before_a_routers_close_arrives_before_it_returns(recor
     assert records.texts() == [f"line {n}" for n in range(50)] + ["end"]
 
 
+@ways
+@pytest.mark.parametrize("end", ["a return", "sys.exit", "an exception", "os._exit", "Router.close"])
+def test_nothing_is_lost_or_out_of_order_however_it_ends(  # U6
+    records: Records, router: plasmid.Router, context: plasmid.Context, end: str
+) -> None:
+    call = context.call_async(far.say_in_turn, 900, end)
+    error = call.exception(TIMEOUT_S) if end != "Router.close" else None
+    expected = {"sys.exit": plasmid.RemoteError, "an exception": KeyError, "os._exit": plasmid.ContextLost}
+    assert type(error) is expected.get(end, type(None))
+    if end == "Router.close":
+        router.close()
+    elif end != "os._exit":
+        context.shutdown()
+    records.wait_until(lambda: len(records.kept) >= 900)
+    assert records.texts() == [f"line {number}" for number in range(900)]
+    assert {record.__dict__["context"] for record in records.kept} == {"far"}
+    sources = [record.__dict__["remote_logger"] for record in records.kept[:4]]
+    assert sources == ["stdout", "stderr", "far.log", "stderr"]
+
+
+@one_way
+@pytest.mark.parametrize("version", SUPPORTED)
+def test_it_is_so_on_every_python(records: Records, router: plasmid.Router, way: str, version: str) -> None:
+    context = router.local(name="far", python_path=interpreter(version))
+    assert isinstance(context.call_async(far.say_in_turn, 200, "os._exit").exception(TIMEOUT_S), plasmid.ContextLost)
+    records.wait_until(lambda: len(records.kept) >= 200)
+    assert records.texts() == [f"line {number}" for number in range(200)]
+
+
+@one_way
+def test_a_slow_handler_at_the_root_is_waited_for(  # U6
+    records: Records, router: plasmid.Router, context: plasmid.Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plasmid.runtime.helpers.JOIN_S", 0.0)
+    turn = threading.Event()
+
+    def wait_for_the_end(record: logging.LogRecord) -> bool:
+        while not router.runtime.loop.closed:
+            turn.wait(0.01)
+        return True
+
+    records.addFilter(wait_for_the_end)
+    context.call(far.print_lines, 100)
+    router.close()
+    assert records.texts() == [f"line {number}" for number in range(100)]
+
+
 @one_way
 def test_control_bytes_and_line_breaks_are_escaped(records: Records, context: plasmid.Context) -> None:  # U6
     context.call(print, "red \x1b[31m", "two\rlines", "a\u202eb %s %d", sep="|")
@@ -116,9 +164,17 @@ def test_a_flood_is_cut_to_a_rate_and_says_how_much_is_missing(  # U6
     context.call(far.print_lines, 5000)
     assert context.call(far.add, 1) == 11
     context.shutdown()
-    records.wait_until(lambda: any("were dropped" in text for text in records.texts()))
-    kept = [text for text in records.texts() if text.startswith("line ")]
-    assert 1000 <= len(kept) < 4000
+
+    def dropped() -> int:
+        return sum(int(text.partition(" ")[0]) for text in records.texts() if "were dropped" in text)
+
+    def kept() -> "list[str]":
+        return [text for text in records.texts() if text.startswith("line ")]
+
+    records.wait_until(lambda: len(kept()) + dropped() >= 5000)
+    assert len(kept()) + dropped() == 5000
+    assert 1000 <= len(kept()) < 4000
+    assert kept() == sorted(kept(), key=lambda text: int(text[5:]))
 
 
 @one_way

@@ -6,16 +6,20 @@ imports it (the boot doesn't: 19 ms). Warnings come through stderr.
 
 Writers wait when a pipe is full; the loop's thread empties the pipes, so it must never print itself. What is over
 the rate is dropped and counted, so that a context that prints in a loop costs its parent little.
+
+Records stand in the order in which this process printed and logged; what child processes print has its order in each of
+the two pipes alone.
 """
 
 import os
 import sys
-from _thread import RLock
+from _io import BufferedWriter, FileIO, TextIOWrapper
+from _thread import RLock, allocate_lock, start_new_thread
 from time import monotonic, time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, TextIO
+    from typing import Any, Callable, Dict, List, NoReturn
 
     Record = List[Any]  # [level: int, logger: str, text: str, time: float]
 
@@ -24,6 +28,8 @@ RECORDS_PER_S = 200
 TEXT_SIZE_MAX = 16384  # characters of one record; a longer line becomes several
 BATCH_SIZE_MAX = 65536  # characters of text sent at once
 NAME_SIZE_MAX = 200
+# How long os._exit() waits for what was printed to be sent.
+LAST_WORDS_S = 0.5
 # logging.INFO and .WARNING: with nothing set up at the root, stderr is shown there and stdout isn't.
 STREAMS = {1: ("stdout", 20), 2: ("stderr", 30)}
 
@@ -47,6 +53,16 @@ class RateLimit:
         return True
 
 
+class Stream(FileIO):
+    """What sys.stdout or sys.stderr writes to. What came in by the other pipe before is taken first."""
+
+    console = None  # type: Any
+
+    def write(self, data: "Any") -> "Any":
+        self.console.take_all()
+        return FileIO.write(self, data)
+
+
 class Console:
     """Takes descriptors 1 and 2 and the root logger of this process, and gives their records to `send`.
 
@@ -63,9 +79,10 @@ class Console:
         # Held while a batch is on its way to the link: the goodbye must come after it, and batches in their order.
         self.sending = RLock()
         self.limit = RateLimit(RECORDS_BURST, RECORDS_PER_S)
+        self.pid = os.getpid()  # a forked process has its own pipes' ends, and no part in the rest
         self.records: "List[Record]" = []
         self.partial: "Dict[int, bytes]" = {}
-        self.streams: "List[TextIO]" = []
+        self.streams: "List[TextIOWrapper]" = []
         # A byte in here wakes the loop for records that came from a handler: a thread that logs never sends, since
         # it may be inside anything, and what is logged meanwhile goes along in the same batch.
         wake, self.waker = os.pipe()
@@ -79,7 +96,9 @@ class Console:
             os.dup2(write_end, fd)  # inheritable, for child processes
             self.write_ends.append(write_end)
             self.pipes[read_end] = fd
-            stream = open(fd, "w", 1, "utf-8", "backslashreplace", closefd=False)
+            raw = Stream(fd, "w", closefd=False)
+            raw.console = self
+            stream = TextIOWrapper(BufferedWriter(raw), "utf-8", "backslashreplace", None, True)
             setattr(sys, STREAMS[fd][0], stream)
             setattr(sys, "__%s__" % STREAMS[fd][0], stream)
             self.streams.append(stream)
@@ -115,6 +134,12 @@ class Console:
                 for line in lines:
                     self.add_line(fd, line)
         return True
+
+    def take_all(self) -> None:
+        """Keep what is in all pipes. What comes next, by whatever way, comes after it."""
+        if os.getpid() == self.pid:
+            for fd in self.pipes:
+                self.take(fd)
 
     def add_line(self, fd: int, line: bytes) -> None:
         name, level = STREAMS[self.pipes[fd]]
@@ -167,6 +192,29 @@ class Console:
             self.tell_dropped()
         self.send_all()
 
+    def keep_last_words(self) -> None:
+        """Have os._exit(), which ends the process without another word, send what was printed before."""
+        exit_now = os._exit
+
+        def send_and_exit(status: int) -> "NoReturn":
+            if os.getpid() == self.pid:
+                done = allocate_lock()
+                done.acquire()
+
+                def send() -> None:
+                    self.flush()
+                    done.release()
+
+                # On another thread: this one may have been interrupted inside anything, any lock held.
+                try:
+                    start_new_thread(send, ())
+                    done.acquire(True, LAST_WORDS_S)
+                except RuntimeError:
+                    pass  # no more threads
+            exit_now(status)
+
+        os._exit = send_and_exit
+
     def attach(self, logging: "Any") -> None:
         """Give the root logger a handler that sends records; `logging` is that module, just imported."""
         console = self
@@ -175,8 +223,7 @@ class Console:
             def emit(self, record: "Any") -> None:
                 try:
                     text = self.format(record)
-                    for fd in console.pipes:  # what was printed before comes before
-                        console.take(fd)
+                    console.take_all()
                     console.add(record.levelno, record.name, text)
                     os.write(console.waker, b"\n")
                 except BlockingIOError:  # it is awake

@@ -13,13 +13,19 @@ if TYPE_CHECKING:
     from plasmid.runtime.runtime import Runtime
 
 HELPERS_MAX = 8
+# How long close() waits for a thread.
+JOIN_S = 1.0
 
 
 class Helpers:
-    """A few threads for what is neither the loop's nor the pool's. Started when needed, up to `size_max`."""
+    """A few threads for what is neither the loop's nor the pool's. Started when needed, up to `size_max`.
 
-    def __init__(self, size_max: int) -> None:
+    join_s: how long close() waits for each to finish, None for JOIN_S.
+    """
+
+    def __init__(self, size_max: int, join_s: "Optional[float]" = None) -> None:
         self._size_max = size_max
+        self._join_s = join_s
         self._latch = Latch()
         self._lock = threading.Lock()
         self._threads = []  # type: List[threading.Thread]
@@ -61,14 +67,14 @@ class Helpers:
                 self._busy -= 1
 
     def close(self) -> None:
-        """End the threads once they are idle; waits for each up to a second."""
+        """End the threads once they are idle."""
         with self._lock:
             self._closed = True
         for _ in self._threads:
             self._latch.put(None)
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(1.0)
+                thread.join(JOIN_S if self._join_s is None else self._join_s)
 
 
 def start(jobs: "Jobs") -> None:

@@ -66,6 +66,7 @@ def spend(runtime: "Runtime", missing: Missing) -> None:
         if link is None or link.state is not LinkState.OPEN:
             runtime.jobs.functions.put(None)  # it left before we came here
     console = Console(records_to_root(runtime), runtime.loop.watch)
+    console.keep_last_words()
     missing.after_import("logging", console.attach)
     runtime.start()
     functions.serve(runtime)
