@@ -133,6 +133,7 @@ LAYERS = (
         "builtin/listening.py",
         "builtin/sockets.py",
         "builtin/commands.py",
+        "builtin/root_watchdog.py",
         "commands.py",
         "forks.py",
         "interrupts.py",

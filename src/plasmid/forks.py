@@ -3,7 +3,8 @@
 The child gets copies of everything: locks that other threads held, descriptors of links, numbers of child processes
 that aren't its own. So the locks are taken before the fork, and in the child the context is closed, without a word on
 any link: calls that were in flight end there with ContextLost, new ones are NotSent, and each says why. In a child a
-new Router may be made. What is started by subprocess isn't concerned. Python 3.6 tells nobody of a fork.
+new Router may be made. What is started by subprocess isn't concerned. Python 3.6 tells nobody of a fork: there
+os.fork() itself goes by way of this file.
 """
 
 import os
@@ -17,7 +18,7 @@ from plasmid.runtime import ports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, NoReturn
+    from typing import Any, Callable, List, NoReturn
 
     from plasmid.runtime.runtime import Runtime
 
@@ -50,6 +51,24 @@ def first_fork(runtime: "Runtime") -> None:
     if runtime not in _runtimes and not is_cloning:
         watch(runtime)
         _before()  # it was registered too late for this fork
+
+
+def fork_by(runtime: "Runtime", fork: "Callable[[], Any]") -> "Any":
+    """Return what fork() returns, which is os.fork or os.forkpty of a far side with Python 3.6."""
+    if is_cloning:
+        return fork()
+    if runtime not in _runtimes and not runtime.loop.closed:
+        _runtimes.append(runtime)
+    _before()
+    found = None
+    try:
+        found = fork()
+    finally:
+        if found == 0 or (isinstance(found, tuple) and found[0] == 0):
+            _after_in_child()
+        else:
+            _after_in_parent()
+    return found
 
 
 def take_locks(runtimes: "List[Runtime]") -> None:

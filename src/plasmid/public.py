@@ -35,6 +35,7 @@ MODULES = {name: module for module, names in PUBLIC.items() for name in names.sp
 
 HOOKS = {
     "fork": "plasmid.forks:first_fork",
+    "fork_by": "plasmid.forks:fork_by",
     "make_pool": "plasmid.runtime.helpers:make_pool",
     "pool": "plasmid.service.child:make_pool",
     "proxy": "plasmid.service.proxy:Proxy",

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -155,6 +157,56 @@ def test_a_program_ends_with_its_context_even_if_that_is_killed_or_stopped(  # D
     assert gone(pids) == []
     with pytest.raises(plasmid.ContextLost):
         command.wait()
+
+
+ROOT_PROGRAM = """
+import os, signal, sys
+import plasmid
+
+router = plasmid.Router()
+plasmid.Pool(router, size=2)
+command = plasmid.commands.start(router.myself(), ["sh", "-c", sys.argv[1]])
+print(next(command)[1].decode(), flush=True)
+if sys.argv[2] == "forks":
+    pid = os.fork()  # which keeps all that isn't closed
+    if pid == 0:
+        signal.pause()
+    print(pid, flush=True)
+sys.stdin.readline()
+if sys.argv[2] == "leaves":
+    os._exit(0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("ending", ["is killed", "leaves", "forks"])
+def test_a_program_that_the_root_runs_itself_ends_with_the_root_however_it_ends(ending: str) -> None:  # D11
+    with subprocess.Popen(
+        [sys.executable, "-c", ROOT_PROGRAM, STUBBORN, ending], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as root:
+        assert root.stdin is not None
+        assert root.stdout is not None
+        pids = [int(word) for word in root.stdout.readline().split()]
+        root.stdout.readline()
+        forked = [int(root.stdout.readline())] if ending == "forks" else []
+        assert len(leftovers.running(pids)) == 2
+        root.stdin.write(b"\n")
+        root.stdin.flush()
+        root.wait(TIMEOUT_S)
+        assert gone(pids) == []
+        for pid in forked:
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_root_that_runs_programs_itself_leaves_nothing_when_its_routers_close() -> None:
+    before = set(map(str, leftovers.descendants(os.getpid())))
+    with plasmid.Router() as first, plasmid.Router() as second:
+        with plasmid.Pool(first), plasmid.Pool(second):
+            for router in (first, second, first):
+                assert commands.run(router.myself(), ["sh", "-c", "exit 5"]).status == 5
+        with plasmid.Pool(first):
+            assert commands.run(first.myself(), ["sh", "-c", "exit 6"]).status == 6
+    assert set(map(str, leftovers.descendants(os.getpid()))) == before
 
 
 @one_way

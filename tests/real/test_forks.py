@@ -11,6 +11,7 @@ import pytest
 import plasmid
 from tests.real import far
 from tests.real.conftest import one_way
+from tests.real.interpreters import SUPPORTED, interpreter
 
 TIMEOUT_S = 30
 ROOT = Path(__file__).parents[2]
@@ -64,10 +65,14 @@ def test_after_a_fork_the_parent_goes_on_and_the_child_hears_what_to_do() -> Non
     ]
 
 
-@one_way
-def test_a_far_side_forks_and_goes_on(context: plasmid.Context) -> None:
-    status, text = context.call(far.fork_and_call)
-    assert (status, text) == (0, f"NotSent: call: {FOUND}")
+@pytest.mark.parametrize("version", SUPPORTED)
+def test_a_far_side_forks_and_goes_on(router: plasmid.Router, version: str) -> None:
+    context = router.local(python_path=interpreter(version))
+    for _ in range(2):
+        status, text = context.call(far.fork_and_call)
+        assert (status, text) == (0, f"NotSent: call: {FOUND}")
+    assert context.call(far.add, 1) == 11
+    assert context.call(far.fork_on_a_terminal) == "in the child: NotSent"
     assert context.call(far.add, 1) == 11
 
 

@@ -47,7 +47,12 @@ class Commands(Service):
         super().__init__(router)
         self._running = set()  # type: Set[Running]
         self._is_over = False
-        if self.router.runtime.node.address:
+        self._is_root = not self.router.runtime.node.address
+        if self._is_root:
+            from plasmid.builtin import root_watchdog
+
+            root_watchdog.use()
+        else:
             # Before the pool is closed, which waits for what runs.
             self.router.runtime.closers.append(self.on_shutdown)
 
@@ -97,6 +102,10 @@ class Commands(Service):
         self._is_over = True
         for running in list(self._running):
             running.stop()
+        if self._is_root:
+            from plasmid.builtin import root_watchdog
+
+            root_watchdog.leave()
 
 
 class Running:

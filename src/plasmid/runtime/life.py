@@ -35,8 +35,11 @@ console = None  # type: Optional[Console]
 
 def live(runtime: "Runtime", importer: "Importer") -> None:
     """Serve this context, on its main thread, until its end."""
-    if hasattr(os, "register_at_fork"):  # Python 3.7
+    if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_before_fork)
+    else:  # Python 3.6 tells nobody
+        for name in "fork", "forkpty":
+            setattr(os, name, _forking_by(getattr(os, name)))
     short_values.install()
     missing = Missing(importer)
     # Site-packages are added when a module isn't found, or, by way of these, looked for without importing it. Not
@@ -94,6 +97,11 @@ def _leave_or_be_killed() -> None:
     """
     time.sleep(watchdog.GRACE_S)
     os.kill(os.getpid(), 9)
+
+
+def _forking_by(fork: "Callable[[], Any]") -> "Callable[[], Any]":
+    """Return what stands for os.fork or os.forkpty here."""
+    return lambda: fork() if main.runtime is None else main.runtime.hook("fork_by")(main.runtime, fork)
 
 
 def records_to_root(runtime: "Runtime") -> "Callable[[List[Any]], None]":
