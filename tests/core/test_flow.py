@@ -442,16 +442,16 @@ def granted(bodies: "list[Assembly]") -> "list[tuple[int, int]]":
     return [(body.first.id, body.granted) for body in bodies]
 
 
-def test_short_bodies_are_held_up_to_the_quota_and_no_byte_more() -> None:
+def test_short_bodies_are_held_up_to_a_quarter_over_the_quota_and_no_byte_more() -> None:
     inbox = Inbox(quota=100)
     inbox.hold(60)
-    inbox.hold(40)
+    inbox.hold(65)
     with pytest.raises(Overloaded) as caught:
         inbox.hold(1)
-    assert caught.value.found == "what came from that side already fills 100 bytes here"
+    assert caught.value.found == "what came from that side already fills 125 bytes here"
     assert inbox.release(40) == []
     inbox.hold(40)
-    assert inbox.held == 100
+    assert inbox.held == 125
 
 
 def test_a_long_body_is_granted_a_window_ahead_of_what_has_come() -> None:
@@ -569,14 +569,14 @@ def test_a_body_larger_than_the_quota_needs_half_of_it_free() -> None:
 
 
 def test_a_body_that_needs_no_credit_is_refused_where_a_longer_one_would_wait() -> None:
-    inbox = Inbox(quota=MIB)
-    inbox.hold(MIB - CREDIT_INITIAL + 1)
+    inbox = Inbox(quota=4 * MIB)
+    inbox.hold(5 * MIB - CREDIT_INITIAL + 1)
     with pytest.raises(Overloaded):
         opened(inbox, 1, CREDIT_INITIAL)
-    assert (inbox.assemblies, inbox.held) == ({}, MIB - CREDIT_INITIAL + 1)
+    assert (inbox.assemblies, inbox.held) == ({}, 5 * MIB - CREDIT_INITIAL + 1)
     inbox.release(1)
     opened(inbox, 1, CREDIT_INITIAL)
-    assert inbox.held == MIB
+    assert inbox.held == 5 * MIB
 
 
 def test_only_so_many_bodies_may_wait() -> None:

@@ -4,7 +4,7 @@ from plasmid.core import values
 from plasmid.core.flow import CREDIT_INITIAL, RECEIVE_QUOTA, WAITING_MAX
 from plasmid.core.frames import MORE, Kind, Lane
 from plasmid.core.node import TICK_S
-from plasmid.core.relay import GROWTH_MIN, STALLED_MAX
+from plasmid.core.relay import GROWTH_MIN, PRESSED_MAX, STALLED_MAX
 from tests.core.wire import Tree, first_body, frame
 
 # As large as waits for nothing but room.
@@ -109,3 +109,68 @@ def test_an_answer_that_stops_ends_its_call() -> None:
     ((*_, error),) = [event for event in tree.told("/") if event[0] == "CallEnded"]
     assert error[:2] == ("ProtocolError", f"a body stopped at 1 of its {TOTAL} bytes")
     assert tree.link("/", "/1").replies.held == 0
+
+
+# As large as what a child may ask for on its own account.
+LONGEST = RECEIVE_QUOTA
+
+
+def dribble(tree: Tree, source: str, ids: "list[int]", ticks: int, size: int) -> None:
+    """Have so many bytes come of each of these bodies, each time that links are looked at."""
+    for _ in range(ticks):
+        for id in ids:
+            tree.feed("/", "/1", frame(Kind.DATA, MORE | Lane.CALL, id, source, "/", bytes(size)))
+        go_on(tree, TICK_S)
+
+
+def test_small_calls_go_through_though_a_neighbour_has_filled_the_room_with_long_ones() -> None:
+    # D9
+    tree = Tree("/", "/1", "/1/1", "/1/2")
+    begin(tree, "/1/1", 1, LONGEST)
+    assert tree.link("/", "/1").inbox.held == RECEIVE_QUOTA
+    tree.call("/1/2", "/", b"small")
+    tree.run()
+    assert [event[0] for event in tree.told("/")] == ["CallArrived"]
+    assert tree.told("/1/2") == []
+
+
+def test_who_sends_just_enough_keeps_his_neighbours_waiting_for_no_longer_than_a_bound() -> None:
+    # D9
+    tree = Tree("/", "/1", "/1/1", "/1/2")
+    for id in range(1, 4):
+        begin(tree, "/1/1", id, LONGEST)
+    tree.call("/1/2", "/", bytes(1_000_000))
+    tree.run()
+    inbox = tree.link("/", "/1").inbox
+    assert [body.first.source[-1] for body in inbox.waiting] == [1, 1, 2]
+    # While the first comes drop by drop, those of one who has nothing yet go ahead of the others.
+    dribble(tree, "/1/1", [1], 1, GROWTH_MIN)
+    assert [body.first.source[-1] for body in inbox.waiting] == [2, 1, 1]
+    dribble(tree, "/1/1", [1], STALLED_MAX - 1, GROWTH_MIN)
+    assert (tree.told("/"), refusals(tree)) == ([], [])
+    dribble(tree, "/1/1", [1], 1, GROWTH_MIN)
+    size = 1 + (STALLED_MAX + 1) * GROWTH_MIN
+    assert refusals(tree) == [("/1/1", f"a body stopped at {size} of its {LONGEST} bytes")]
+    tree.run()
+    assert [event[0] for event in tree.told("/")] == ["CallArrived"]
+    # Among those that are left nobody waits for a neighbour.
+    dribble(tree, "/1/1", [2], PRESSED_MAX + 2 * STALLED_MAX, GROWTH_MIN)
+    assert refusals(tree) == []
+
+
+def test_who_keeps_up_is_not_given_up_while_his_neighbours_wait() -> None:
+    tree = Tree("/", "/1", "/1/1", "/1/2")
+    begin(tree, "/1/1", 1, LONGEST)
+    tree.call("/1/2", "/", bytes(1_000_000))
+    tree.run()
+    dribble(tree, "/1/1", [1], PRESSED_MAX, LONGEST // (PRESSED_MAX + STALLED_MAX))
+    assert (len(tree.link("/", "/1").inbox.assemblies), refusals(tree)) == (2, [])
+
+
+def test_a_child_of_ones_own_is_not_hurried_for_the_sake_of_those_below_it() -> None:
+    tree = Tree("/", "/1", "/1/2")
+    begin(tree, "/1", 1, LONGEST)
+    tree.call("/1/2", "/", bytes(1_000_000))
+    tree.run()
+    dribble(tree, "/1", [1], PRESSED_MAX + 2 * STALLED_MAX, GROWTH_MIN)
+    assert (len(tree.link("/", "/1").inbox.assemblies), refusals(tree)) == (2, [])

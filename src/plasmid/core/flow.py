@@ -186,7 +186,7 @@ class Outbox:
 class Assembly:
     """One long body on its way in, with the first frame's facts."""
 
-    __slots__ = "first", "body", "granted", "total", "seen", "ticks"
+    __slots__ = "first", "body", "granted", "total", "seen", "ticks", "pressed"
 
     def __init__(self, first: Frame, total: int) -> None:
         self.first = first
@@ -194,7 +194,7 @@ class Assembly:
         # It grows as bytes arrive: room for what was only announced would be a peer's way to take our memory.
         self.body = bytearray()
         self.granted = min(total, CREDIT_INITIAL)
-        self.seen = self.ticks = 0  # see relay.expire()
+        self.seen = self.ticks = self.pressed = 0  # see relay.expire()
 
     def add(self, data: memoryview, more: bool) -> bool:
         """Add a piece; return whether the body is whole. ProtocolError if it breaks what was announced or granted."""
@@ -223,8 +223,9 @@ class Inbox:
         """Enter `size` bytes of a short body in the books until release(); Overloaded if there is no room.
 
         trusted: it is a parent's, and isn't refused: else one long call of its own would keep out all its short ones.
+        Others have a quarter more room than long ones may fill, for the same reason.
         """
-        if self.held + size > self.quota and not trusted:
+        if self.held + size > self.quota * 1.25 and not trusted:
             raise Overloaded("", "", "what came from that side already fills %d bytes here" % self.held)
         self.held += size
 

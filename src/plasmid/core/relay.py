@@ -7,15 +7,16 @@ them. Everything here is a function of a Switch or of an Outbox, and touches not
 
 from plasmid.core import address
 from plasmid.core.errors import FrameError, Overloaded, ProtocolError
-from plasmid.core.flow import ASSEMBLIES_MAX, OUTBOX_SIZE_MAX, REACTIONS, WAITING_MAX, Outbox
+from plasmid.core.flow import ASSEMBLIES_MAX, CREDIT_INITIAL, OUTBOX_SIZE_MAX, REACTIONS, WAITING_MAX, Outbox
 from plasmid.core.frames import LANE_MASK, PAIR, Frame, Kind, Lane, encode_reason
 from plasmid.core.link import Link, LinkState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
-    from typing import Deque, Optional
+    from typing import Deque, Dict, Optional
 
+    from plasmid.core.flow import Assembly, Inbox
     from plasmid.core.node import Node
     from plasmid.core.switch import Switch
 else:
@@ -29,6 +30,9 @@ _PARTED = LANE_MASK + 1  # in place of a lane, for what waits behind the LOST of
 # it, less than GROWTH_MIN bytes are no progress, either.
 STALLED_MAX = 18
 GROWTH_MIN = 4096
+# In how many such looks, after STALLED_MAX of grace, a body must be whole while others wait for its room that come from
+# below another child of its relay.
+PRESSED_MAX = 96
 
 
 def pass_on(switch: "Switch", way: Link, link: Link, frame: Frame) -> None:
@@ -146,19 +150,49 @@ def check_share(link: Link, frame: Frame) -> None:
     raise Overloaded("", "", "more long bodies from below %s are on their way than is its share" % address.text(branch))
 
 
+def _branch(link: Link, body: "Assembly") -> bytes:
+    """Return below which child of the peer a body comes from; the peer's address for its own."""
+    return body.first.source[: len(link.peer) + 4]
+
+
+def _take_turns(link: Link, inbox: "Inbox") -> None:
+    """Let the branches that wait for room have it in turn, whoever came first, those first that have none."""
+    if len(inbox.waiting) < 2:
+        return
+    turns = {}  # type: Dict[bytes, int]
+    for body in inbox.assemblies.values():
+        if body.granted > CREDIT_INITIAL or body.total <= CREDIT_INITIAL:
+            turns[_branch(link, body)] = 1
+    ordered = []
+    for number, body in enumerate(inbox.waiting):
+        branch = _branch(link, body)
+        turns[branch] = turns.get(branch, 0) + 1
+        ordered.append((turns[branch], number, body))
+    ordered.sort(key=lambda each: each[:2])
+    inbox.waiting.clear()
+    inbox.waiting.extend(body for _, _, body in ordered)
+
+
 def expire(node: "Node", link: Link) -> None:
     """Give up the long bodies by a child's link that were begun and don't go on. Each time links are looked at."""
     link.refused.clear()
     for inbox in link.inbox, link.replies:
+        _take_turns(link, inbox)
         is_short = bool(inbox.waiting) or 2 * inbox.held > inbox.quota
+        waiting_branches = {_branch(link, body) for body in inbox.waiting}
         growth_min = GROWTH_MIN if is_short else 1
         stalled = []
         for body in inbox.assemblies.values():
             size = len(body.body)
             goes_on = size - body.seen >= min(growth_min, body.total - body.seen)
-            body.ticks = 0 if goes_on or (is_short and body in inbox.waiting) else body.ticks + 1
+            waits = is_short and body in inbox.waiting
+            body.ticks = 0 if goes_on or waits else body.ticks + 1
             body.seen = size
-            if body.ticks > STALLED_MAX:
+            # A context that sends just enough must not keep its neighbours waiting for as long as it likes.
+            own = {_branch(link, body), link.peer}
+            if not waits and body.first.source != link.peer and waiting_branches - own:
+                body.pressed += 1
+            if body.ticks > STALLED_MAX or size * PRESSED_MAX < body.total * (body.pressed - STALLED_MAX):
                 stalled.append(body)
         for body in stalled:
             found = "a body stopped at %d of its %d bytes" % (len(body.body), body.total)
