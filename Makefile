@@ -9,7 +9,8 @@
 #   make format             put the code in its usual form
 #   make matrix             try every way to a machine, and every far Python, into docs/matrix.md; needs all parts
 #   make promises           write into docs/promises.md which test files keep each promise
-#   make bench              the measurements, into docs/performance.md; ARGS="--rounds 9" and the like are passed on
+#   make bench              the measurements, into docs/performance.md; ARGS="--rounds 9" and the like are passed on;
+#                           then small calls beside large transfers
 #   make instructions       whether a small call costs more instructions than recorded; ARGS=--record writes it down
 #   make bench-hosts        fifty ssh hosts connected to at once, on this machine; ARGS="--hosts 12"; needs root
 #   make bench-imports      imports of modules that are sent beside imports from a disk, into docs/imports.md
@@ -103,6 +104,7 @@ promises: $(TEST)
 
 bench: $(BENCH)
 	$(PYTHON_IN_VENV) bench/run.py --peers --write docs/performance.md $(ARGS)
+	$(PYTHON_IN_VENV) bench/beside.py
 
 instructions: $(BASE)
 	$(PYTHON_IN_VENV) bench/gate.py $(ARGS)

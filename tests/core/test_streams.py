@@ -494,7 +494,7 @@ def test_every_event_in_every_state_does_what_the_table_says(state: str, event: 
 def test_what_follows_a_refused_value_is_refused_too() -> None:
     # D5
     tree = joined()
-    tree.link("/", "/1").inbox.quota = 200
+    tree.link("/", "/1").inbox.quota = 160
     tree.link("/", "/1").inbox.hold(100)
     assert [put(tree, "/1", payload) for payload in (b"one", bytes(100), b"three")] == [True] * 3
     tree.run()

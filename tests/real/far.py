@@ -14,6 +14,7 @@ import plasmid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from plasmid.router import Router
@@ -445,6 +446,31 @@ def open_receiver(router: "Router") -> "Any":
     return receiver.to_sender()
 
 
+@plasmid.takes_router
+def open_drain(router: "Router") -> "Any":
+    """Return a Sender to a new Receiver here, of which a thread takes what comes and notes how much it was."""
+    receiver = plasmid.Receiver(router)
+
+    def drain() -> None:
+        size = 0
+        try:
+            while True:
+                size += len(receiver.get(GATE_TIMEOUT_S))
+        except plasmid.ReceiverClosed:
+            noted.append(size)
+            gate.set()
+
+    threading.Thread(target=drain, daemon=True).start()
+    return receiver.to_sender()
+
+
+def drained() -> int:
+    """Return how many bytes came, once all have."""
+    gate.wait(GATE_TIMEOUT_S)
+    gate.clear()
+    return noted.pop()  # type: ignore[no-any-return]
+
+
 def take_from_receiver(count: int) -> "list[Any]":
     """Return so many values of the Receiver made last."""
     receiver = noted[-1]
@@ -650,6 +676,30 @@ class Work(plasmid.Service):
     def takes_path(self, path: str, times: int = 1) -> str:
         """Return the path."""
         return path * times
+
+
+def queued(runtime: "Any") -> int:
+    """Return how many bytes wait in a context to be written, on all links, but for long bodies that wait their turn."""
+    with runtime.lock:
+        pending = sum(len(part) for io in runtime.loop.ios.values() for part in io.pending)
+        outboxes = [link.outbox for link in runtime.node.links.values()]
+        return int(pending + sum(len(box.lone) + sum(box.shares.values()) for box in outboxes))
+
+
+class Beside(plasmid.Service):
+    """Much, and a little beside it."""
+
+    @plasmid.expose(plasmid.AllowParents())
+    def pour(self, mib: int) -> "Iterator[bytes]":
+        """Give so many MiB, piece by piece."""
+        piece = bytes(32768)
+        for _ in range(mib * 32):
+            yield piece
+
+    @plasmid.expose(plasmid.AllowParents())
+    def bytes_ahead(self) -> int:
+        """Return how many bytes wait to be written here."""
+        return queued(self.router.runtime)
 
 
 class Older(plasmid.Service):
