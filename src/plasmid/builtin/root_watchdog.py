@@ -21,10 +21,10 @@ import sys
 context = int(sys.argv[1])
 link = os.pipe()
 try:
-    ended, look_ms = os.pidfd_open(context), None
+    ended = os.pidfd_open(context)
 except (AttributeError, OSError):
-    ended, look_ms = link[0], _LOOK_MS
-for group in _watch(context, link[0], ended, 0, look_ms)[1:]:
+    ended, _life_fd = os.pipe()
+for group in _watch(context, link[0], ended, 0)[1:]:
     try:
         os.killpg(group, 9)
     except OSError:
