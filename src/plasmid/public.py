@@ -51,6 +51,7 @@ HOOKS = {
     "preload": "plasmid.builtin.preload:preload",
     "get_data": "plasmid.builtin.resources:get_data",
     "reader": "plasmid.builtin.resources:Reader",
+    "modules_in": "plasmid.builtin.resources:modules_in",
     "metadata": "plasmid.builtin.metadata:find",
     "classes": "plasmid.service.methods:classes_of_function",
     "services": "plasmid.service.directory:services_of",

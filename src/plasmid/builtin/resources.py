@@ -83,6 +83,26 @@ def _package_of(loader: "Loader") -> str:
     return ""
 
 
+def modules_in(folder: str, prefix: str) -> "List[Tuple[str, bool]]":
+    """Return the modules in a folder of a package that was sent, and whether each is a package; for pkgutil."""
+    assert importer.current is not None
+    for package, loader in list(importer.current.modules.items()):
+        home = loader.path.rpartition("/")[0]
+        if loader.package is True and (folder + "/").startswith(home + "/"):
+            return sorted(_modules_among(_listing(package)[0], folder[len(home) + 1 :], prefix))
+    return []
+
+
+def _modules_among(names: "List[str]", inside: str, prefix: str) -> "Iterator[Tuple[str, bool]]":
+    start = inside + "/" if inside else ""
+    for name in names:
+        if not name.startswith(start) or not name.endswith(".py"):
+            continue
+        first, _, rest = name[len(start) : -len(".py")].partition("/")
+        if first.isidentifier() and first != "__init__" and rest in ("", "__init__"):
+            yield prefix + first, bool(rest)
+
+
 class Reader:
     """What importlib.resources asks a package's loader for."""
 

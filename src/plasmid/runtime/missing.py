@@ -98,6 +98,23 @@ class LastFinder(Finder):
         return hook("metadata")(context)
 
 
+class SentFolder:
+    """What pkgutil asks which modules are in a folder of a sent package; they are found elsewhere."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        if not path.startswith("/<sent>/"):
+            raise ImportError("another folder", path=path)
+        self.path = path
+
+    def find_spec(self, name: str, target: "Any" = None) -> None:
+        return None
+
+    def iter_modules(self, prefix: str = "") -> "Any":
+        return hook("modules_in")(self.path, prefix)
+
+
 class Missing:
     """Finds, with an importer that can ask, what no other finder has. Any thread may use it."""
 
@@ -125,6 +142,7 @@ class Missing:
         self.first_main = sys.modules.get("__main__")
         sys.modules["__main__"] = MainStandIn("__main__")
         sys.meta_path.insert(0, FirstFinder(self.find_first, self.run_site))  # type: ignore[arg-type,unused-ignore]
+        sys.path_hooks.append(SentFolder)  # type: ignore[arg-type,unused-ignore]
         sys.meta_path.append(LastFinder(self.find_last))  # type: ignore[arg-type,unused-ignore]
 
     def after_import(self, name: str, hook: "Callable[[ModuleType], object]") -> None:
