@@ -199,6 +199,22 @@ def test_what_is_asked_for_one_further_down_has_the_code_for_the_interpreter_the
     assert answer(server, {"names": ["shop"], "magic": mine})["found"][0][4] == b""
 
 
+def test_sources_alone_go_to_those_who_asked_for_that_and_to_those_below_them(files: Files) -> None:  # U4
+    files.write(shop="price = 7")
+    server = ModuleServer(allow_modules=["shop"])
+    mine = importlib.util.MAGIC_NUMBER
+    for address in (CHILD, SIBLING):
+        server.expect(address, mine.hex().encode(), [])
+    server.send_sources_only(CHILD)
+    for address, code in ((CHILD, b""), (GRANDCHILD, b""), (SIBLING, mine)):
+        found = answer(server, {"names": ["shop"], "for": address, "magic": mine, "again": True}, address[:4])["found"]
+        assert found[0][4][:4] == code
+    server.forget(CHILD)
+    server.expect(CHILD, mine.hex().encode(), [])
+    server.permit(CHILD, "shop")
+    assert answer(server, {"names": ["shop"]})["found"][0][4][:4] == mine
+
+
 def test_a_relay_hands_on_code_to_those_who_can_use_it(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:  # U4
     relayed = importer.Importer({})
     monkeypatch.setattr(importer, "current", relayed)

@@ -13,7 +13,7 @@ def test_the_options_are_taken_out_of_those_of_the_connector() -> None:
     supply = supply_in(options)
     assert options == {"name": "a"}
     assert supply is not None
-    assert [getattr(supply, name) for name in OPTIONS] == [(), ["x"], (), ["numpy>=2"], [], "near"]
+    assert [getattr(supply, name) for name in OPTIONS] == [(), ["x"], (), ["numpy>=2"], [], "near", True]
     assert supply_in(options) is None
 
 
@@ -28,6 +28,7 @@ def test_wheels_are_files_or_all_those_in_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"compiled": "no"}, "compiled must be True or False; it is 'no'"),
         ({"prefer": "here"}, 'prefer must be "far" or "near"; it is \'here\''),
         ({"requires": "numpy"}, 'requires must be a list such as ["numpy>=2"], or "script"; it is \'numpy\''),
         ({"requires": ["--index-url=x"]}, "requires: '--index-url=x' is no requirement, such as numpy>=2"),

@@ -45,6 +45,14 @@ def is_held(name: str) -> bool:
     return name in own.modules
 
 
+def came_compiled(name: str) -> bool:
+    """Return whether a module came with its code."""
+    from plasmid.runtime import importer
+
+    assert importer.current is not None
+    return bool(importer.current.modules[name].code)
+
+
 def raise_here() -> None:
     """Raise an error."""
     raise LookupError  # here

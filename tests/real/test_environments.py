@@ -90,6 +90,56 @@ def test_where_there_is_no_uv_venv_and_pip_make_it(
     assert '"made_by": "pip"' in (cache / path.relative_to(cache).parts[0] / "ready").read_text()
 
 
+@pytest.fixture
+def without_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "list[str]":
+    """Give the words that start a Python whose machine has neither uv nor pip nor ensurepip."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    python = interpreters.interpreter("3.11")
+    library = Path(python).parent.parent / "lib" / "python3.11"
+    home = tmp_path / "home" / "lib" / "python3.11"
+    home.mkdir(parents=True)
+    for entry in library.iterdir():
+        if entry.name not in ("ensurepip", "site-packages"):
+            (home / entry.name).symlink_to(entry)
+    return ["env", f"PYTHONHOME={tmp_path / 'home'}", python]
+
+
+# U4
+def test_where_nothing_can_install_wheels_of_pure_python_are_unpacked(
+    router: plasmid.Router, cache: Path, wheel: Path, without_pip: "list[str]"
+) -> None:
+    with zipfile.ZipFile(wheel, "a") as file:
+        file.writestr("plasmid_thing-1.0.data/purelib/inner/thing.py", "")
+    context = router.local(**options(wheel), python_path=without_pip)
+    price, path = context.call(far_environments.thing)
+    made = cache / Path(path).relative_to(cache).parts[0]
+    assert (price, '"made_by": "zipfile"' in (made / "ready").read_text()) == (7, True)
+    assert (Path(path).parent / "inner" / "thing.py").read_text() == ""
+
+
+def test_where_nothing_can_install_what_is_not_pure_or_not_sent_is_an_error(
+    router: plasmid.Router, cache: Path, wheel: Path, without_pip: "list[str]"
+) -> None:
+    compiled = wheel.with_name("plasmid_thing-1.0-cp311-cp311-linux_x86_64.whl")
+    compiled.write_bytes(wheel.read_bytes())
+    for given, found in (
+        ({"requires": ["plasmid-thing"]}, "this machine has neither uv nor pip nor ensurepip to make it with"),
+        (
+            {"requires": ["other>=1"], "wheels": [wheel]},
+            f"there is no wheel of other among those that were sent: {wheel.name}",
+        ),
+        (
+            {"requires": ["plasmid-thing"], "wheels": [compiled]},
+            f"without pip only wheels of pure Python can be unpacked, and {compiled.name} is for one platform",
+        ),
+    ):
+        with pytest.raises(plasmid.ConnectError) as caught:
+            router.local(**given, python_path=without_pip)
+        assert caught.value.found.endswith(found)
+    assert [entry for entry in cache.iterdir() if entry.suffix != ".lock"] == []
+
+
 # U4
 def test_of_two_contexts_that_want_one_environment_at_once_one_makes_it(
     router: plasmid.Router, cache: Path, wheel: Path

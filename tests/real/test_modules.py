@@ -109,6 +109,13 @@ def test_what_was_preloaded_is_there_without_a_question(router: plasmid.Router, 
 
 
 # U4
+def test_over_a_slow_line_sources_can_be_sent_alone(router: plasmid.Router, package: str) -> None:
+    for context, is_compiled in ((router.local(), True), (router.local(compiled=False), False)):
+        assert context.call(far_modules.import_all, package) == COUNT + 1
+        assert context.call(far_modules.came_compiled, package) is is_compiled
+
+
+# U4
 def test_code_sees_its_own_source_over_there(router: plasmid.Router, package: str) -> None:
     context = router.local()
     source, shown, listed = context.call(far_modules.look_at_itself)

@@ -5,23 +5,25 @@
     CACHE/plasmid/environments/KEY.wheels-PID    wheels that were sent, until it's made
 
 CACHE is $XDG_CACHE_HOME or ~/.cache. KEY is a hash of the requirements, the wheels and the interpreter. uv makes it
-where there is uv; else venv and pip do. It is in use as soon as its folder is on sys.path: no second interpreter is
-started.
+where there is uv; else venv and pip do; where there are none of these, wheels of pure Python that were sent are
+unpacked. It is in use as soon as its folder is on sys.path: no second interpreter is started.
 """
 
 import fcntl
 import glob
 import hashlib
-import importlib
+import importlib.machinery
 import json
 import logging
 import os
+import re
 import shutil
 import site
 import subprocess
 import sys
 import sysconfig
 import time
+import zipfile
 
 from plasmid.runtime import missing
 
@@ -134,6 +136,10 @@ class _locked:  # noqa: N801 - read as a verb
 
 def _install(folder: str, requirements: "List[str]", wheels: str) -> str:
     """Make the environment with whatever can on this machine; return its name. Raises EnvironmentFailed."""
+    if not _uv() and not _has_module("pip") and not _has_module("ensurepip"):
+        if not wheels:
+            raise EnvironmentFailed("this machine has neither uv nor pip nor ensurepip to make it with")
+        return _unpack(folder, requirements, wheels)
     source = ["--no-index", "--find-links", wheels] if wheels else []
     inside = os.path.join(folder, "bin", "python")
     pip = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-warn-script-location"]
@@ -164,6 +170,41 @@ def _install(folder: str, requirements: "List[str]", wheels: str) -> str:
                 break  # pip may know the way to an index that uv doesn't know of; of wheels it knows no more
     shutil.rmtree(folder, ignore_errors=True)
     raise EnvironmentFailed("\n".join(failures))
+
+
+def _has_module(name: str) -> bool:
+    return importlib.machinery.PathFinder.find_spec(name) is not None  # of this machine: the parent isn't asked
+
+
+def _unpack(folder: str, requirements: "List[str]", wheels: str) -> str:
+    """Unpack wheels of pure Python, which is all that their installation comes to. Raises EnvironmentFailed."""
+    names = sorted(os.listdir(wheels))
+    there = {_plain_name(name.partition("-")[0]) for name in names}
+    for requirement in requirements:
+        wanted = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        if _plain_name(wanted) not in there:
+            raise EnvironmentFailed(
+                "there is no wheel of %s among those that were sent: %s" % (wanted, ", ".join(names))
+            )
+    above = os.path.join(folder, "lib", "site-packages")
+    for name in names:
+        if not name.endswith("-none-any.whl"):
+            text = "without pip only wheels of pure Python can be unpacked, and %s is for one platform"
+            raise EnvironmentFailed(text % name)
+    for name in names:
+        with zipfile.ZipFile(os.path.join(wheels, name)) as file:
+            file.extractall(above)
+            for member in file.namelist():
+                _, _, inside = member.partition(".data/purelib/")
+                if inside and not member.endswith("/"):
+                    os.makedirs(os.path.dirname(os.path.join(above, inside)), exist_ok=True)
+                    os.replace(os.path.join(above, member), os.path.join(above, inside))
+        log.info("unpacked %s", name)
+    return "zipfile"
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _uv() -> str:

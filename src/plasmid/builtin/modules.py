@@ -82,6 +82,7 @@ class ModuleServer:
         self._sent: "Dict[bytes, Dict[str, int]]" = {}  # by the context that it was for
         self._passed: "Dict[bytes, Set[str]]" = {}  # by the child whose link carried it
         self._magics: "Dict[bytes, bytes]" = {}
+        self._sources_only: "Set[bytes]" = set()  # by context, which speaks for those below it
         self._entries: "Dict[str, Entry]" = {}
         self._open: "Set[object]" = set()  # what the parent was asked and hasn't answered
         self._answered: "List[Answered]" = []  # answers that can't be passed on yet
@@ -99,6 +100,11 @@ class ModuleServer:
                 if entry is not None:
                     entry.pack(magic)
 
+    def send_sources_only(self, address: bytes) -> None:
+        """Send no code from now on to this context and those below it."""
+        with self._lock:
+            self._sources_only.add(address)
+
     def forget(self, address: bytes) -> None:
         """Drop what is known of a context that is gone, and of all below it."""
         self.policy.forget(address)
@@ -107,6 +113,7 @@ class ModuleServer:
             for table in tables:
                 for known in [known for known in table if known.startswith(address)]:
                     table.pop(known)
+            self._sources_only = {known for known in self._sources_only if not known.startswith(address)}
 
     def sent_to(self, address: bytes) -> "Tuple[int, int]":
         """Return how many modules went to the context at `address` and those below it, and how many bytes that was.
@@ -128,6 +135,8 @@ class ModuleServer:
             job.fail(error.with_traceback(None))  # our own word, not an error of a method's
             return
         request.magic = self._magics.get(request.address, request.magic)
+        if any(request.address.startswith(known) for known in self._sources_only):
+            request.magic = b""
         unknown = self._find(request)
         if self._parent is None or not unknown:
             job.reply(request.reply)

@@ -36,6 +36,8 @@ def supply(modules: "ModuleServer", connector: "Connector", context: "Context", 
         return
     try:
         modules.policy.set_options(context.address, options.allow_modules, options.deny_modules, options.allow_data)
+        if not options.compiled:
+            modules.send_sources_only(context.address)
         if options.prefer == "near":
             _call(context, "prefer_near")
         if options.requires:
@@ -88,7 +90,7 @@ class _Supplier:
         # What a far side raised arrives with its line breaks escaped.
         found, _, output = str(getattr(error, "text", error)).replace("\\n", "\n").partition("\n")
         advice = "requires= needs uv, or pip and venv, on that machine, and an index they can reach; "
-        advice += "or give wheels= for all that is to be installed."
+        advice += "or give wheels= for all that is to be installed: those of pure Python need none of these."
         return ConnectError(self._target, step, found, output, advice)
 
 

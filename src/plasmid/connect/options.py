@@ -20,6 +20,7 @@ class ForkOptions(TypedDict, total=False):
     requires: "Union[str, Sequence[str]]"
     wheels: "Sequence[Union[str, PathLike[str]]]"
     prefer: str
+    compiled: bool
 
 
 class CommonOptions(ForkOptions, total=False):

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
 
-OPTIONS = ("allow_modules", "deny_modules", "allow_data", "requires", "wheels", "prefer")
+OPTIONS = ("allow_modules", "deny_modules", "allow_data", "requires", "wheels", "prefer", "compiled")
 SCRIPT = "script"
 
 
@@ -20,7 +20,7 @@ class Supply:
     allow_modules, deny_modules, allow_data: as those of Router, for this context and those below it. requires: what
     pip would be asked to install, or "script" for the dependencies that the program's PEP 723 block names. wheels:
     files or folders of wheels, here; with them nothing is fetched from an index. prefer: "near" for a module that is
-    on both sides to be the near side's.
+    on both sides to be the near side's. compiled: False for a slow line, over which sources alone are sent.
     """
 
     def __init__(
@@ -31,7 +31,10 @@ class Supply:
         requires: "Union[str, Sequence[str]]" = (),
         wheels: "Sequence[Union[str, os.PathLike[str]]]" = (),
         prefer: str = "far",
+        compiled: bool = True,
     ) -> None:
+        if not isinstance(compiled, bool):
+            raise TypeError("compiled must be True or False; it is %r" % (compiled,))
         if prefer not in ("far", "near"):
             raise ValueError('prefer must be "far" or "near"; it is %r' % (prefer,))
         if isinstance(requires, str) and requires != SCRIPT:
@@ -44,6 +47,7 @@ class Supply:
         self.requires = requires if isinstance(requires, str) else [check_requirement(text) for text in requires]
         self.wheels = [wheel for path in wheels for wheel in wheels_at(os.fspath(path))]
         self.prefer = prefer
+        self.compiled = compiled
         if self.wheels and not requires:
             raise ValueError("wheels= says where packages come from; requires= must say which")
 
