@@ -123,7 +123,7 @@ def test_where_nothing_can_install_what_is_not_pure_or_not_sent_is_an_error(
 ) -> None:
     compiled = wheel.with_name("plasmid_thing-1.0-cp311-cp311-linux_x86_64.whl")
     compiled.write_bytes(wheel.read_bytes())
-    for given, found in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"requires": ["plasmid-thing"]}, "this machine has neither uv nor pip nor ensurepip to make it with"),
         (
             {"requires": ["other>=1"], "wheels": [wheel]},
@@ -133,7 +133,8 @@ def test_where_nothing_can_install_what_is_not_pure_or_not_sent_is_an_error(
             {"requires": ["plasmid-thing"], "wheels": [compiled]},
             f"without pip only wheels of pure Python can be unpacked, and {compiled.name} is for one platform",
         ),
-    ):
+    ]
+    for given, found in cases:
         with pytest.raises(plasmid.ConnectError) as caught:
             router.local(**given, python_path=without_pip)
         assert caught.value.found.endswith(found)
