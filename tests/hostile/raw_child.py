@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from plasmid.router import Child
 from plasmid.service import Pool
 from tests.hostile import sibling
 from tests.hostile.sibling import Watched
+from tests.real.sshd import Client
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
@@ -28,14 +30,18 @@ GROWTH_MAX = 80 << 20
 
 
 class RawChild(Connector):
-    """Starts attacks.py, which says the mark and takes the program as Python would, and then does what it likes."""
+    """Starts attacks.py, which says the mark and takes the program as Python would, and then does what it likes.
+
+    client: leads to a ssh server, by which it is started then.
+    """
 
     scheme = "raw"
 
-    def __init__(self, attack: str, report: Path) -> None:
+    def __init__(self, attack: str, report: Path, client: "Client | None" = None) -> None:
         super().__init__("evil", sys.executable, connect_timeout=DEADLINE_S)
         self.attack = attack
         self.report = report
+        self.client = client
 
     @property
     def target(self) -> str:
@@ -47,7 +53,10 @@ class RawChild(Connector):
 
     def argv(self, first_stage: str, ps_name: str) -> "list[str]":
         script = str(HERE / "attacks.py")
-        return [sys.executable, "-S", script, first_stage, self.attack, str(REPOSITORY), str(self.report)]
+        there = [sys.executable, "-S", script, first_stage, self.attack, str(REPOSITORY), str(self.report)]
+        if self.client is None:
+            return there
+        return ["ssh", *self.client.ssh_args, self.client.hostname, shlex.join(there)]
 
 
 class Memory:
@@ -82,12 +91,13 @@ class Memory:
 class Scene:
     """A router with a pool, the sibling at work, and then the attack.
 
-    evil: the hostile context once it has said hello.
+    evil: the hostile context once it has said hello. client: leads to where that is, here if None.
     """
 
-    def __init__(self, router: plasmid.Router, report: Path) -> None:
+    def __init__(self, router: plasmid.Router, report: Path, client: "Client | None") -> None:
         self.router = router
         self.report = report
+        self.client = client
         Watched.counts.clear()
         Watched.notes.clear()
         Watched.stopped = False
@@ -100,7 +110,7 @@ class Scene:
 
     def attack(self, name: str) -> plasmid.Context:
         """Start the hostile child, and tell it to do what the attack of that name does."""
-        self.evil = self.router.start(RawChild(name, self.report))
+        self.evil = self.router.start(RawChild(name, self.report, self.client))
         child = self.router.child(self.evil)
         assert child is not None
         self.child = child
@@ -154,9 +164,9 @@ class Scene:
 
 
 @contextmanager
-def scene(folder: Path) -> "Iterator[Scene]":
+def scene(folder: Path, client: "Client | None" = None) -> "Iterator[Scene]":
     """Give a Scene; at its end the sibling must have been served all the while."""
     with plasmid.Router(name="root") as router:
-        played = Scene(router, folder / "report")
+        played = Scene(router, folder / "report", client)
         yield played
         played.end()

@@ -83,10 +83,15 @@ def _cache() -> str:
 def put_wheel(folder: str, name: str, offset: int, data: bytes) -> None:
     """Write a piece of a wheel that is sent."""
     wheels = _wheels_of(folder)
-    os.makedirs(wheels, 0o700, exist_ok=True)
-    with open(os.path.join(wheels, os.path.basename(name)), "r+b" if offset else "wb") as file:
-        file.seek(offset)
-        file.write(data)
+    try:
+        os.makedirs(wheels, 0o700, exist_ok=True)
+        with open(os.path.join(wheels, os.path.basename(name)), "r+b" if offset else "wb") as file:
+            file.seek(offset)
+            file.write(data)
+    except OSError:
+        # A full disk, perhaps: nothing is to stay there of what nobody will make.
+        shutil.rmtree(wheels, ignore_errors=True)
+        raise
 
 
 def _wheels_of(folder: str) -> str:
