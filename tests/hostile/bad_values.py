@@ -46,7 +46,11 @@ def hostile_names() -> "list[str]":
         root + tail for root in roots for tail in (".__init__", ".__main__", ".x.y", "..x", ".__pycache__.x", "/x")
     ]
     names += ["".join(chr(code) for code in (start, start + 1, start + 2)) for start in range(250)]
-    return names
+    # Everything that might be taken for a dot, and everything that might be cut off.
+    characters = [chr(code) for code in (*range(128), 0xA0, 0xB7, 0x2024, 0x3002, 0xFF0E, 0xFF61, 0x200D, 0xFEFF)]
+    for form in "tests%sconftest", "tests.conftest%s", "%stests.conftest", "tests.%s.conftest", "plasmid.core%serrors_":
+        names += [form % character for character in characters]
+    return list(dict.fromkeys(names))
 
 
 def bombs() -> "list[bytes]":

@@ -92,8 +92,8 @@ def test_who_stops_reading_or_speaking_over_ssh_is_cut_and_all_calls_to_it_end(
 
 # S1, U4, D12
 def test_who_asks_over_ssh_for_what_is_not_its_to_have_gets_none_of_it(tmp_path: Path, ssh_client: Client) -> None:
-    loaded = set(sys.modules)
     with scene(tmp_path, ssh_client) as played:
+        loaded = set(sys.modules)
         played.attack("everything_not_exposed")
         answers = played.reports()
         assert len(answers) > 20

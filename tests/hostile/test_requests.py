@@ -36,13 +36,13 @@ def tripwire() -> "Iterator[Tripwire]":
 
 # D12, U4
 def test_no_module_goes_to_a_child_that_was_not_asked_to_run_it(tmp_path: Path, tripwire: Tripwire) -> None:
-    loaded = set(sys.modules)
     with scene(tmp_path) as played:
+        loaded = set(sys.modules)
         played.attack("modules_not_given")
         answers: list[list[Any]] = played.reports()
         names = [name for name, _ in answers]
         hostile = bad_values.hostile_names()
-        assert len(hostile) > 300
+        assert len(hostile) >= 1000
         assert names[: len(hostile)] == hostile
         assert [answer for answer in answers if isinstance(answer[1], list) and answer[1] != []] == []
         assert [answer[1] for answer in answers if isinstance(answer[1], str)] == ["Refused"] * 9
