@@ -782,3 +782,12 @@ class Breaker(plasmid.Service):
     def write_garbage(self) -> None:
         """Write to the link what is no frame."""
         write_to_link(b"\xff" * 40)
+
+
+def start_daemon() -> int:
+    """Start a process that does nothing for a long time, in a session of its own; return its number."""
+    import subprocess
+
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    noted.append(process)
+    return process.pid
