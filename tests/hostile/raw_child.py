@@ -94,7 +94,7 @@ class Scene:
     evil: the hostile context once it has said hello. client: leads to where that is, here if None.
     """
 
-    def __init__(self, router: plasmid.Router, report: Path, client: "Client | None") -> None:
+    def __init__(self, router: plasmid.Router, report: Path, client: "Client | None" = None) -> None:
         self.router = router
         self.report = report
         self.client = client

@@ -2,6 +2,7 @@
 
 import random
 
+from tests.core.wire import at
 from tests.fuzz import fuzz_guesses
 
 BATCHES = 40
@@ -17,6 +18,6 @@ def test_no_guess_of_an_id_or_a_token_has_an_effect() -> None:
 def test_the_guesser_is_heard_where_it_guesses_right() -> None:
     scene = fuzz_guesses.Scene(random.Random(1))
     tree = scene.tree
-    assert tree.streams("/2").put(fuzz_guesses.at("/"), fuzz_guesses.RECEIVER, scene.token, [b"x"])
+    assert tree.streams("/2").put(at("/"), fuzz_guesses.RECEIVER, scene.token, [b"x"])
     tree.run()
     assert tree.told("/") == [("ItemArrived", "receiver", "/2", b"x")]

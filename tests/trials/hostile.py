@@ -48,7 +48,7 @@ def run_crowd(count: int) -> bool:
     ends: collections.Counter[str] = collections.Counter()
     choose = random.Random(1)
     with tempfile.TemporaryDirectory(prefix="plasmid-crowd-") as folder, plasmid.Router(name="root") as router:
-        played = Scene(router, Path(folder) / "report", None)
+        played = Scene(router, Path(folder) / "report")
         resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
         there: collections.deque[plasmid.Context] = collections.deque()
         slowest_s = 0.0
