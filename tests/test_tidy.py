@@ -39,7 +39,7 @@ LAYERS = (
         "core/calls.py",
         "core/streams.py",
     ),
-    ("core/node.py",),
+    ("core/node.py", "core/express.py"),
     ("runtime/__init__.py", "runtime/ports.py", "runtime/receivers.py", "runtime/select.py"),
     (
         "runtime/jobs.py",

@@ -69,7 +69,7 @@ class Outbox:
         self.flows_size = 0
         self.finished = []  # type: List[Outgoing]
         self.lone = b""
-        self.lone_again = None  # type: Optional[Tuple[Callable[..., object], Frame, int]]
+        self.lone_again = None  # type: Optional[Tuple[Callable[..., object], Union[Frame, bytes], int]]
         self.urgent = deque()  # type: Deque[bytes]
         self.turns = deque()  # type: Deque[int]
         self._rings = {}  # type: Dict[int, Deque[Union[bytes, Outgoing, FlowKey]]]

@@ -78,7 +78,7 @@ NO_REPLY = 0x08
 PAIR = 0x01  # of a LOST, where others have a lane
 FLAGS_MASK = LANE_MASK | MORE | NO_REPLY  # all bits up to the highest of them
 
-_SIZES = frozenset(range(0, address.ADDRESS_SIZE_MAX + 1, address.STEP_SIZE))
+SIZES = frozenset(range(0, address.ADDRESS_SIZE_MAX + 1, address.STEP_SIZE))
 
 
 def encode(kind: int, flags: int, id: int, source: bytes, target: bytes, body: bytes = b"") -> bytes:
@@ -171,7 +171,7 @@ class FrameDecoder:
             raise FrameError("flags 0x%02x are unknown" % flags)
         if body_size > self.body_size_max:
             raise FrameError("a body of %d bytes was announced; the limit is %d" % (body_size, self.body_size_max))
-        if source_size not in _SIZES or target_size not in _SIZES:
+        if source_size not in SIZES or target_size not in SIZES:
             raise FrameError(
                 "addresses of %d and %d bytes; the limit is %d, in steps of %d"
                 % (source_size, target_size, address.ADDRESS_SIZE_MAX, address.STEP_SIZE)

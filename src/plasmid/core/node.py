@@ -47,7 +47,6 @@ class Node:
         self.events = self.switch.events
         self.dirty = self.switch.dirty
         self.links = self.switch.links
-        self.bulk = None  # type: Any  # core/bulk.py, once it is here
         self._children = 0
         self._tick_at = None  # type: Optional[float]
 

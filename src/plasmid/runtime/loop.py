@@ -104,10 +104,10 @@ class Loop:
 
     def start(self) -> None:
         """Start the thread of the loop."""
-        from plasmid.core import bulk
+        from plasmid.core import express
         from plasmid.runtime.standby import Standby
 
-        self.node.bulk = bulk
+        express.install(self.node)
         self.standby = Standby(self, self.poller)
         self.standby.thread.start()
 
@@ -155,22 +155,21 @@ class Loop:
             return  # a handler of an event used the node; the loop below takes care of it
         node, on = self.node, self.on
         dirty, happened = node.dirty, node.events
-        if dirty or happened:
-            self._settling = True
-            try:
-                while dirty or happened:
-                    while dirty:
-                        io = self.ios.get(dirty.pop())
-                        if io is not None and not io.mask & WRITE:
-                            self._flush(io)
-                    batch = happened[:]
-                    del happened[:]
-                    for event in batch:
-                        handler = on.get(type(event))
-                        if handler is not None:
-                            handler(event)
-            finally:
-                self._settling = False
+        self._settling = True
+        try:
+            while dirty or happened:
+                while dirty:
+                    io = self.ios.get(dirty.pop())
+                    if io is not None and not io.mask & WRITE:
+                        self._flush(io)
+                batch = happened[:]
+                del happened[:]
+                for event in batch:
+                    handler = on.get(type(event))
+                    if handler is not None:
+                        handler(event)
+        finally:
+            self._settling = False
         if self._wake_at:
             due = node.deadline()
             if due is not None and due < self._wake_at:
@@ -259,6 +258,7 @@ class Loop:
         standby = self.standby
         is_own = standby is not None and parking is standby.parking
         stays = is_own or standby is None
+        wait = standby.wait if standby is not None and is_own else self.poll
         leads = False
         closings = 0
         ready = []  # type: List[Tuple[int, int]]
@@ -272,8 +272,8 @@ class Loop:
                     # What was closed meanwhile may have given its number to another descriptor: look again then.
                     callbacks = self._handle(ready) if ready and closings == self._closings else ()
                     wait_s = None if parking.is_released else self._time_to_wait(until)
-                    is_over = until is not None and until <= monotonic()
-                    if parking.is_released or is_over or self.closed or (self.passed_on and not stays):
+                    is_over = parking.is_released or self.closed or (self.passed_on and not stays)
+                    if is_over or (until is not None and until <= monotonic()):
                         self._leave_lead(parking)
                         leads = False
                     closings = self._closings
@@ -281,10 +281,7 @@ class Loop:
                     callback()
                 if not leads:
                     return
-                if standby is not None and is_own:
-                    ready = standby.wait(wait_s)
-                else:
-                    ready = self.poll(wait_s)
+                ready = wait(wait_s)
         finally:
             if leads:  # Ctrl-C, in the main thread
                 with self.lock:

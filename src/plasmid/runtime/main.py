@@ -38,6 +38,7 @@ AFTER_HELLO = [
     "plasmid.core.bulk",
     "plasmid.core.remote",
     "plasmid.core.short_values",
+    "plasmid.core.express",
 ]
 IMPORT_TIMEOUT_S = 60.0
 
