@@ -12,6 +12,7 @@
 #   make bench              the measurements, into docs/performance.md; ARGS="--rounds 9" and the like are passed on;
 #                           then small calls beside large transfers
 #   make instructions       whether a small call costs more instructions than recorded; ARGS=--record writes it down
+#   make bench-scale        how costs grow with the tree, up to 100,000 contexts, into docs/scale.md
 #   make bench-hosts        fifty ssh hosts connected to at once, on this machine; ARGS="--hosts 12"; needs root
 #   make bench-imports      imports of modules that are sent beside imports from a disk, into docs/imports.md
 #   make bench-forks        clones beside new local contexts; ARGS="--rounds 15"
@@ -44,7 +45,7 @@ TEST := $(VENV)/.has-test
 DEV := $(VENV)/.has-dev
 BENCH := $(VENV)/.has-bench
 
-.PHONY: help demo test heavy near-pythons check ruff mypy pyright rules format matrix promises bench instructions bench-hosts bench-imports bench-files bench-forks fuzz distributions sim soak trials clean
+.PHONY: help demo test heavy near-pythons check ruff mypy pyright rules format matrix promises bench instructions bench-scale bench-hosts bench-imports bench-files bench-forks fuzz distributions sim soak trials clean
 .DEFAULT_GOAL := help
 
 help:
@@ -108,6 +109,9 @@ bench: $(BENCH)
 
 instructions: $(BASE)
 	$(PYTHON_IN_VENV) bench/gate.py $(ARGS)
+
+bench-scale: $(TEST)
+	$(PYTHON_IN_VENV) bench/scale.py --write docs/scale.md $(ARGS)
 
 bench-hosts: $(TEST)
 	$(PYTHON_IN_VENV) bench/hosts.py $(ARGS)

@@ -77,6 +77,19 @@ def test_clones_are_measured_beside_new_contexts() -> None:
     assert names == ["a new local context", "the same by way of the warm one", "a clone of the warm one"]
 
 
+def test_the_growth_of_a_tree_is_measured_and_plotted(tmp_path: Path) -> None:
+    page = tmp_path / "scale.md"
+    argv = [sys.executable, str(Path(RUN_PY).with_name("scale.py")), "--quick", "--write", str(page)]
+    result = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    headings = [
+        line for line in result.stdout.splitlines() if line.startswith("| ") and ":" in line and "--" not in line
+    ]
+    assert [heading for heading in headings if heading in page.read_text()] == headings
+    assert len(headings) == 5
+    assert page.with_suffix(".svg").read_text().count("<polyline") == 5
+
+
 def test_files_are_measured_beside_the_programs_that_move_them_otherwise() -> None:
     parts.required_program("scp", "openssh-client")
     sshd.require_openssh()

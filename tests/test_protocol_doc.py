@@ -26,6 +26,8 @@ NO_LIMITS = {
     "TYPE_CHECKING",
     # Numbers of links within one context, never on the wire.
     *("PARENT", "LOCAL", "OWN", "REACTIONS"),
+    # How an end goes about it, which no peer can tell.
+    *("COPIED_MAX", "WAYS_MAX"),
     # Tables of their own.
     *("ROUTED_MIN", "LANE_MASK", "FLAGS_MASK", "MORE", "NO_REPLY", "PAIR"),
 }

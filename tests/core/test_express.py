@@ -1,0 +1,119 @@
+"""Short frames that come alone take a shorter way, and nobody can tell."""
+
+import random
+from typing import Any
+
+import pytest
+
+from plasmid.core import express
+from plasmid.core.frames import MORE, NO_REPLY, Kind, Lane
+from plasmid.core.node import Node
+from tests.core.wire import ID_STARTS, Tree, at, call_body, frame
+
+HERE = "/1"
+OTHERS = ("/", "/1/1", "/1/2")
+SEEDS = 300
+
+
+def trees() -> "list[Tree]":
+    """Return the same tree twice; in the second one /1 takes short ways."""
+    made = [Tree("/", HERE, "/1/1", "/1/2") for _ in range(2)]
+    express.install(made[1].nodes[HERE])
+    return made
+
+
+def books(node: Node) -> "list[Any]":
+    """Return all that a node holds because of what was fed."""
+    served = node.calls.served
+    links = [
+        (
+            id,
+            link.state,
+            link.heard_at,
+            sorted(link.talkers),
+            link.inbox.held,
+            dict(link.outbox.shares),
+            link.outbox.lone,
+        )
+        for id, link in node.links.items()
+    ]
+    return [len(served), dict(served.per_link), sorted(node.calls.made.calls), sorted(node.dirty), links]
+
+
+def any_frame(chance: random.Random) -> bytes:
+    """Return a frame that is in order, or nearly, or not at all."""
+    kind = chance.choice([Kind.CALL] * 6 + [Kind.REPLY] * 6 + [Kind.ERROR, Kind.CANCEL, Kind.PING, Kind.LOST, 7])
+    flags = Lane.REPLY if kind in (Kind.REPLY, Kind.ERROR) else 0
+    flags = chance.choice([flags] * 9 + [NO_REPLY, MORE, 3, 0x40])
+    # The call ids of /1 begin there.
+    id = chance.choice([ID_STARTS + 1000 + chance.randrange(6), chance.randrange(4)])
+    source = chance.choice(["/", "/2", "/1/1", "/1/1", "/1/2", "/1/1/5", "/1/2/9"])
+    target = chance.choice([HERE] * 6 + ["/", "/2/3", "/1/1", "/1/2", "/1/2/9", "/1/7"])
+    payload = bytes(chance.randrange(60))
+    body = call_body(payload, chance.choice([0xFFFFFFFF, 0, 5000])) if kind == Kind.CALL else payload
+    raw = frame(kind, flags, id, source, target, chance.choice([body] * 15 + [b"", b"x", body[:7], bytes(5000)]))
+    if chance.random() < 0.05:
+        at_byte = chance.randrange(len(raw))
+        raw = raw[:at_byte] + bytes([chance.randrange(256)]) + raw[at_byte + 1 :]
+    return raw
+
+
+def pieces(chance: random.Random) -> "list[bytes]":
+    """Return what several reads give: mostly a whole frame, sometimes half of one, or more than one."""
+    raw = any_frame(chance)
+    what = chance.random()
+    if what < 0.8:
+        return [raw]
+    if what < 0.9:
+        return [raw + any_frame(chance)]
+    cut = chance.randrange(len(raw))
+    return [raw[:cut], raw[cut:]]
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_what_comes_of_a_frame_is_the_same_by_either_way(seed: int) -> None:
+    # D1, D2, D9, D12
+    pair = trees()
+    chance = random.Random(seed)
+    for _ in range(60):
+        what = chance.random()
+        other = chance.choice(OTHERS)
+        if what < 0.15:
+            for tree in pair:
+                if tree.nodes[HERE].switch.route(at(other)) is not None:
+                    tree.call(HERE, other, deadline=tree.clock.now + 50)
+        elif what < 0.25:
+            id, source = chance.randrange(4), chance.choice(["/", "/1/1", "/1/2"])
+            for tree in pair:
+                tree.answer(HERE, source, id)
+        elif what < 0.4:
+            written = [
+                [tree.write(HERE, each) for each in OTHERS if tree._way(HERE, each)[1] in tree.nodes[HERE].links]
+                for tree in pair
+            ]
+            assert written[0] == written[1]
+        else:
+            for data in pieces(chance):
+                for tree in pair:
+                    tree.feed(HERE, other, data)
+        told = [tree.told(HERE) for tree in pair]
+        assert told[0] == told[1]
+        assert books(pair[0].nodes[HERE]) == books(pair[1].nodes[HERE])
+
+
+def test_a_short_frame_that_comes_alone_does_take_the_shorter_way() -> None:
+    tree = trees()[1]
+    node, link = tree.nodes[HERE], tree.link(HERE, "/1/1")
+    node.switch.route(at("/"))
+    call = tree.call(HERE, "/1/1")
+    taken = [
+        express.take(node, link, raw, 7.0)
+        for raw in (
+            frame(Kind.CALL, 0, 1, "/1/1", HERE, call_body()),
+            frame(Kind.CALL, 0, 1, "/1/1", "/", call_body()),
+            frame(Kind.REPLY, Lane.REPLY, call.id, "/1/1", HERE, b"result"),
+            frame(Kind.CALL, 0, 2, "/1/2", HERE, call_body()),  # in another's name
+            frame(Kind.CANCEL, 0, 1, "/1/1", HERE),
+        )
+    ]
+    assert taken == [True, True, True, False, False]
