@@ -50,6 +50,31 @@ def test_a_url_says_all_of_the_command_and_is_the_target_in_messages(  # U1
     assert (again.spec(), again.argv("text", "plasmid:x")) == (connector.spec(), command + PYTHON)
 
 
+@pytest.mark.parametrize("scheme", ["docker", "podman"])
+def test_an_image_has_a_container_made_that_ends_with_its_program(scheme: str) -> None:  # U1
+    connector = parse(f"{scheme}:", image="python:3.12-slim", username="joe", run_args=["--network=none"])
+    run = ["run", "--rm", "--interactive", "--init", "--log-driver=none", "--user=joe", "--network=none"]
+    command = [scheme, *run, "--entrypoint=python3", "python:3.12-slim", *PYTHON[1:]]
+    assert connector.argv("text", "plasmid:x") == command
+    assert (connector.target, connector.name) == (f"{scheme} (image python:3.12-slim)", "python:3.12-slim")
+    again = from_spec(connector.spec())
+    assert (again.spec(), again.argv("text", "plasmid:x")) == (connector.spec(), command)
+    looks = connector.with_any_python().argv("text", "plasmid:x")
+    assert looks[looks.index("python:3.12-slim") - 1 :][:3] == ["--entrypoint=sh", "python:3.12-slim", "-c"]
+
+
+@pytest.mark.parametrize("scheme", ["docker", "podman"])
+def test_a_container_is_one_that_runs_or_a_new_one(scheme: str) -> None:
+    needs = f"^{scheme} needs container= or image=, one of them$"
+    for parameters in {}, {"container": "web", "image": "python"}, {"container": None, "image": None}:
+        with pytest.raises(TypeError, match=needs):
+            made(scheme, **parameters)
+    with pytest.raises(TypeError, match=f"^{scheme} takes run_args= for a new container alone, with image=$"):
+        made(scheme, container="web", run_args=["--network=none"])
+    with pytest.raises(ValueError, match=f"^image= for {scheme} must be printable, not empty and not start with '-'"):
+        made(scheme, image="--privileged")
+
+
 PLACES: "dict[str, dict[str, Any]]" = {
     "docker": {"container": "web"},
     "podman": {"container": "web"},

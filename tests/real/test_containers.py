@@ -1,10 +1,12 @@
 """Contexts in real containers of every kind: what works there, what is said when it doesn't, and what is left."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from tests.real.lab.fixtures import CONNECTORS, CONTAINERS, Place, each_of
 from tests.test_examples import run_example
 
 ROOT = Path(__file__).parents[2]
+# The context in it is gone within what is promised; to clear away a container takes its engine a while longer.
+ENGINE_TIMEOUT_S = 20
 
 
 def of_context(name: str) -> "list[str]":
@@ -88,16 +92,23 @@ sys.stdin.read()
 """
 
 
-@each_of(*CONNECTORS)
-def test_nothing_is_left_there_when_the_near_side_is_killed_even_if_native_code_is_busy(
-    place: Place,
-) -> None:  # U7, D11
-    name = unique_name()
+@contextlib.contextmanager
+def near_side(place: Place, name: str) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run a program with a context there that holds the interpreter's lock; it has to be ended."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
     argv = [sys.executable, "-c", NEAR_SIDE, name, place.url, repr(place.options)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as near:
         assert near.stdout is not None
         assert near.stdout.readline() == b"ready\n"
+        yield near
+
+
+@each_of(*CONNECTORS)
+def test_nothing_is_left_there_when_the_near_side_is_killed_even_if_native_code_is_busy(
+    place: Place,
+) -> None:  # U7, D11
+    name = unique_name()
+    with near_side(place, name) as near:
         assert of_context(name) != []
         near.send_signal(signal.SIGKILL)
     assert leftovers.until_empty(lambda: of_context(name), PROCESS_END_TIMEOUT_S) == []
@@ -111,6 +122,69 @@ def test_nothing_is_left_there_when_the_program_that_leads_there_is_killed(place
         assert child is not None
         child.process.kill()
     assert leftovers.until_empty(lambda: of_context(name), PROCESS_END_TIMEOUT_S) == []
+
+
+@pytest.fixture
+def new_place(request: pytest.FixtureRequest, scheme: str) -> Place:
+    """Give the making of a container, from the engine's own image."""
+    engine: engines.Engine = request.getfixturevalue(f"{scheme}_engine")
+    run_args = ["--network=none", f"--cgroup-parent={engine.cgroup}", "--pull=never"]
+    return Place(f"{scheme}:", {}, {"image": engines.IMAGE, "run_args": run_args, **engine.options})
+
+
+def made_from(place: Place) -> "list[str]":
+    """Return a line for each container that was made from an image and not named by the tests."""
+    scheme = place.url.rstrip(":")
+    engine = engines.Engine(scheme, [place.options[f"{scheme}_path"], *place.options[f"{scheme}_args"]], "")
+    return [name for name in engine.run("ps", "--all", "--format={{.Names}}").split() if name != "web"]
+
+
+@each_of("docker", "podman")
+def test_a_container_that_is_made_for_a_context_is_removed_with_it(  # U1, U7
+    router: plasmid.Router, new_place: Place, lab_root: Path
+) -> None:
+    outer = router.local(name="outer")
+    context = router.connect(new_place.url, via=outer, username="worker", **new_place.options)
+    assert context.call(far.read_text, "/etc/os-release") == (lab_root / "etc" / "os-release").read_text()
+    assert context.call(os.getuid) == rootfs.USER_ID
+    assert context.service(far.Counter).add(2) == 2
+    assert context.call(os.getpid) != 1
+    beside = router.connect(new_place.url, **new_place.options)
+    assert beside.call(os.getuid) == 0
+    assert len(made_from(new_place)) == 2
+    context.shutdown()
+    beside.shutdown()
+    assert leftovers.until_empty(lambda: made_from(new_place), ENGINE_TIMEOUT_S) == []
+
+
+@each_of("docker", "podman")
+def test_a_container_that_was_made_is_removed_when_the_near_side_is_killed_even_if_native_code_is_busy(  # D11
+    new_place: Place,
+) -> None:
+    with near_side(new_place, unique_name()) as near:
+        assert len(made_from(new_place)) == 1
+        near.send_signal(signal.SIGKILL)
+    assert leftovers.until_empty(lambda: made_from(new_place), ENGINE_TIMEOUT_S) == []
+
+
+@each_of("docker", "podman")
+def test_a_container_that_was_made_is_removed_when_the_program_that_leads_there_is_killed(  # D11
+    router: plasmid.Router, new_place: Place
+) -> None:
+    child = router.child(router.connect(new_place.url, **new_place.options))
+    assert child is not None
+    child.process.kill()
+    assert leftovers.until_empty(lambda: made_from(new_place), ENGINE_TIMEOUT_S) == []
+
+
+@each_of("docker", "podman")
+def test_an_image_that_there_is_not_is_told(router: plasmid.Router, new_place: Place, scheme: str) -> None:
+    with pytest.raises(plasmid.ConnectError) as caught:
+        router.connect(new_place.url, **{**new_place.options, "image": "nowhere/at-all"})
+    assert caught.value.target == f"{scheme} (image nowhere/at-all)"
+    assert caught.value.advice == (
+        "The engine has no such image and can't get one: check image=, or pull or build it before."
+    )
 
 
 @each_of("docker", "podman", "nspawn")

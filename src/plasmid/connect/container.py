@@ -2,7 +2,8 @@
 
     scheme    what runs here, before Python's own words                              URL
     docker    docker exec --interactive [--user=U] CONTAINER                         docker://user@container
-    podman    podman exec --interactive [--user=U] CONTAINER                         podman://user@container
+              docker run --rm --interactive --init ... --entrypoint=PYTHON IMAGE     docker: and image=
+    podman    the same words behind `podman`                                         podman://user@container
     kubectl   kubectl exec --stdin ... [--namespace=N] [--container=C] POD --        kubectl://namespace/pod/container
     lxc       lxc-attach --name=CONTAINER --clear-env ... --                         lxc://container
     nspawn    systemd-nspawn --pipe --as-pid2 ... [--user=U] --directory=FOLDER --   nspawn://user@/folder
@@ -100,13 +101,16 @@ class Container(Connector):
         return os.path.basename(str(self._path))
 
     def argv(self, first_stage: str, ps_name: str) -> "List[str]":
+        return self._before_python(self.words) + self._python_argv(first_stage, ps_name)
+
+    def _before_python(self, words: "Tuple[Word, ...]") -> "List[str]":
         argv = list(self.before) + [os.path.expanduser(self._path)] + self._args
-        for word in self.words:
+        for word in words:
             if isinstance(word, str):
                 argv.append(word)
             elif word[1] in self._parameters:
                 argv.append(word[0] + self._parameters[word[1]])
-        return argv + self._python_argv(first_stage, ps_name)
+        return argv
 
 
 _NO_PYTHON = (
@@ -128,48 +132,133 @@ _RUNTIME_FAILURES = (
 )
 
 
-class Docker(Container):
-    """Run Python in a running container of Docker's. username: with `:group` too, or numbers, as docker takes it."""
+class Engine(Container):
+    """Run Python in a running container, or in a new one that is made for the context and removed with it.
+
+    container: its name or id. image: what a new one is made from, instead of that; run_args: further arguments of
+    `run` for it, such as ["--network=none"]. username: with `:group` too, or numbers, as the engine takes it.
+    """
+
+    place = "container"
+    words = ("exec", "--interactive", ("--user=", "username"), ("", "container"))
+    run_words: "Tuple[Word, ...]" = (
+        "run",
+        "--rm",
+        "--interactive",
+        "--init",  # PID 1 of a container can't be killed from inside, not even by its watchdog
+        "--log-driver=none",  # what comes over the link would be written down
+        ("--user=", "username"),
+    )
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.PARAMETERS = ("image", "run_args") + cls.PARAMETERS
+
+    def __init__(self, **parameters: "Any") -> None:
+        is_new = parameters.get("image") is not None
+        if is_new == (parameters.get("container") is not None):
+            raise TypeError("%s needs container= or image=, one of them" % self.scheme)
+        self.place = "image" if is_new else "container"
+        self._run_args = list(parameters.pop("run_args", ()))
+        if self._run_args and not is_new:
+            raise TypeError("%s takes run_args= for a new container alone, with image=" % self.scheme)
+        super().__init__(**parameters)
+
+    def spec(self) -> "Dict[str, Any]":
+        return dict(super().spec(), run_args=self._run_args)
+
+    @classmethod
+    def url_fields(cls, url: str, rest: str) -> "Dict[str, Any]":
+        """Take `user@container` apart. `docker:` leaves what is entered to image=."""
+        return {} if url == cls.scheme + ":" else super().url_fields(url, rest)
+
+    @property
+    def target(self) -> str:
+        known = self._parameters
+        return "%s (image %s)" % (self.scheme, known["image"]) if "image" in known else super().target
+
+    def argv(self, first_stage: str, ps_name: str) -> "List[str]":
+        if "image" not in self._parameters:
+            return super().argv(first_stage, ps_name)
+        # As its entry point: that of the image, if it has one, would take Python's words for its own.
+        python, *words = self._python_argv(first_stage, ps_name)
+        return (
+            self._before_python(self.run_words)
+            + self._run_args
+            + [
+                "--entrypoint=" + python,
+                self._parameters["image"],
+            ]
+            + words
+        )
+
+
+_NO_IMAGE = "The engine has no such image and can't get one: check image=, or pull or build it before."
+_NO_INIT = "The engine lacks its init program, docker-init or catatonit: install it there."
+_IMAGE_FAILURES = (
+    ("docker-init", _NO_INIT),
+    ("container-init", _NO_INIT),
+    ("catatonit", _NO_INIT),
+    ("no such image", _NO_IMAGE),
+    ("image not known", _NO_IMAGE),
+    ("pull access denied", _NO_IMAGE),
+    ("manifest unknown", _NO_IMAGE),
+    ("unable to find image", _NO_IMAGE),
+)
+
+
+class Docker(Engine):
+    """The engine is Docker's."""
 
     scheme = "docker"
-    place = "container"
     default_path = "docker"
-    words = ("exec", "--interactive", ("--user=", "username"), ("", "container"))
     known_failures = (
-        ("no such container", "`docker ps` lists those that run: check the name, and which engine it asks."),
-        ("is not running", "Start it with `docker start`; `docker logs` may say why it ended."),
-        ("is paused", "`docker unpause` lets it go on."),
-        ("is restarting", "It ends again and again: `docker logs` may say why."),
         (
-            "permission denied while trying to connect",
-            "The engine's socket is open to root and its group, mostly `docker`, alone: join that group, or start "
-            "this by way of router.sudo().",
-        ),
-        ("dial unix", "The engine's socket can't be opened: check that it runs, and DOCKER_HOST or `docker context`."),
-        ("cannot connect to the docker daemon", "Check that the engine runs, and DOCKER_HOST or `docker context`."),
-        ("error during connect", "The engine can't be reached: check DOCKER_HOST or `docker context`."),
-        ("context not found", "`docker context ls` lists those that there are."),
-    ) + _RUNTIME_FAILURES
+            ("no such container", "`docker ps` lists those that run: check the name, and which engine it asks."),
+            ("is not running", "Start it with `docker start`; `docker logs` may say why it ended."),
+            ("is paused", "`docker unpause` lets it go on."),
+            ("is restarting", "It ends again and again: `docker logs` may say why."),
+            (
+                "permission denied while trying to connect",
+                "The engine's socket is open to root and its group, mostly `docker`, alone: join that group, or start "
+                "this by way of router.sudo().",
+            ),
+            (
+                "dial unix",
+                "The engine's socket can't be opened: check that it runs, and DOCKER_HOST or `docker context`.",
+            ),
+            ("cannot connect to the docker daemon", "Check that the engine runs, and DOCKER_HOST or `docker context`."),
+            ("error during connect", "The engine can't be reached: check DOCKER_HOST or `docker context`."),
+            ("context not found", "`docker context ls` lists those that there are."),
+        )
+        + _IMAGE_FAILURES
+        + _RUNTIME_FAILURES
+    )
 
 
-class Podman(Container):
-    """Run Python in a running container of Podman's, of the user that this runs as. username: as for Docker."""
+class Podman(Engine):
+    """The engine is Podman's, of the user that this runs as."""
 
     scheme = "podman"
-    place = "container"
     default_path = "podman"
-    words = Docker.words
     known_failures = (
         (
-            "no such container",
-            "`podman ps` lists those that run. Each user has containers of their own, and root has others: "
-            "see router.sudo().",
-        ),
-        ("can only create exec sessions on running containers", "Start it with `podman start`."),
-        ("is not running", "Start it with `podman start`; `podman logs` may say why it ended."),
-        ("is paused", "`podman unpause` lets it go on."),
-        ("unable to connect to podman", "Check that the service or the machine runs: `podman system connection list`."),
-    ) + _RUNTIME_FAILURES
+            (
+                "no such container",
+                "`podman ps` lists those that run. Each user has containers of their own, and root has others: "
+                "see router.sudo().",
+            ),
+            ("can only create exec sessions on running containers", "Start it with `podman start`."),
+            ("is not running", "Start it with `podman start`; `podman logs` may say why it ended."),
+            ("is paused", "`podman unpause` lets it go on."),
+            (
+                "unable to connect to podman",
+                "Check that the service or the machine runs: `podman system connection list`.",
+            ),
+        )
+        + _IMAGE_FAILURES
+        + _RUNTIME_FAILURES
+    )
 
 
 class Kubectl(Container):

@@ -87,11 +87,18 @@ class DoasOptions(DoasProgram, AskedOptions):
     """Those of Router.doas()."""
 
 
-class DockerOptions(DockerProgram, InsideOptions):
+class EngineOptions(InsideOptions, total=False):
+    """What the ways take that can make a container from an image."""
+
+    image: str
+    run_args: "Sequence[str]"
+
+
+class DockerOptions(DockerProgram, EngineOptions):
     """Those of Router.docker()."""
 
 
-class PodmanOptions(PodmanProgram, InsideOptions):
+class PodmanOptions(PodmanProgram, EngineOptions):
     """Those of Router.podman()."""
 
 

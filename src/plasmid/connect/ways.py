@@ -91,12 +91,18 @@ class Ways:
         """Return a new context as another user, by doas. Options: see plasmid.connect.become.Doas."""
         return self._by("doas", options, username=username)
 
-    def docker(self, container: str, **options: "Unpack[DockerOptions]") -> "Context":
-        """Return a new context in a running container, by name or id. Options: see plasmid.connect.container.Docker."""
+    def docker(self, container: "Optional[str]" = None, **options: "Unpack[DockerOptions]") -> "Context":
+        """Return a new context in a running container, by name or id, or in a new one, made from image=.
+
+        Options: see plasmid.connect.container.Engine.
+        """
         return self._by("docker", options, container=container)
 
-    def podman(self, container: str, **options: "Unpack[PodmanOptions]") -> "Context":
-        """Return a new context in a running container, by name or id. Options: see plasmid.connect.container.Podman."""
+    def podman(self, container: "Optional[str]" = None, **options: "Unpack[PodmanOptions]") -> "Context":
+        """Return a new context in a running container, by name or id, or in a new one, made from image=.
+
+        Options: see plasmid.connect.container.Engine.
+        """
         return self._by("podman", options, container=container)
 
     def kubectl(self, pod: str, **options: "Unpack[KubectlOptions]") -> "Context":
