@@ -150,5 +150,5 @@ def test_a_parameter_that_there_is_not_or_that_is_missing_is_named() -> None:
         "lxc takes no username=; there are container, lxc_path, lxc_args, name, python_path, connect_timeout"
     )
     with pytest.raises(TypeError) as missing:
-        made("docker", username="joe")
-    assert str(missing.value) == "docker needs container="
+        made("lxc")
+    assert str(missing.value) == "lxc needs container="
