@@ -4,7 +4,7 @@
 #   make demo               the whole of Plasmid on three local contexts; make demo HOSTS="a b" does it over ssh
 #   make test               all tests but the heavy ones; TESTS=tests/core picks, JOBS=4 sets how many run at once
 #   make heavy              tests that make a whole machine first
-#   make near-pythons       what a program starts with, on each Python that the near side may have
+#   make near-pythons       what a program starts with, on each Python that the near side may have; NEAR_PYTHONS=3.12
 #   make check              linters, type checkers, the rules of the repository
 #   make format             put the code in its usual form
 #   make matrix             try every way to a machine, and every far Python, into docs/matrix.md; needs all parts
@@ -34,8 +34,6 @@ SECONDS ?= 30
 SEEDS ?= 5000
 TRIALS ?= 100
 NEAR_PYTHONS ?= 3.10 3.11 3.12 3.13
-NEAR_TESTS ?= tests/real/test_calls.py tests/real/test_services.py tests/real/test_streams.py tests/real/test_ways.py \
-  tests/real/test_logs.py tests/real/test_programs.py tests/connect/test_process.py
 # Passed on to tools/venv.sh: which interpreter to build .venv from.
 export PYTHON
 
@@ -70,12 +68,9 @@ test: $(TEST)
 heavy: $(TEST)
 	$(PYTHON_IN_VENV) -m pytest -m heavy $(TESTS)
 
-# Each has packages of its own, so the first time takes a quarter of a minute for each.
-near-pythons:
-	@set -e; for version in $(NEAR_PYTHONS); do \
-	  echo "the near side on Python $$version"; \
-	  PYTHON=python$$version $(MAKE) --no-print-directory test VENV=$(VENV)/near-$$version TESTS="$(NEAR_TESTS)"; \
-	done
+# Each has packages of its own, so the first time takes some seconds more for each.
+near-pythons: $(BASE)
+	@tools/near_pythons.sh $(VENV) $(JOBS) $(NEAR_PYTHONS)
 
 # `make -k check` goes on to the next after one that finds something.
 check: ruff mypy pyright rules

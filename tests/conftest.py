@@ -6,6 +6,7 @@ file. A failed check is an error of the test it follows, so it is in the closing
 """
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,21 @@ os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 PROCESS_END_TIMEOUT_S = float(os.environ.get("PLASMID_TEST_END_TIMEOUT_S", "6"))
 # Threads and descriptors go with the objects that hold them; only daemon threads may need a moment.
 RELEASE_TIMEOUT_S = PROCESS_END_TIMEOUT_S / 2
+
+
+def heed_signals() -> None:
+    """Have what the tests start end by Ctrl-C and by a hang-up.
+
+    A shell that runs something in the background has it ignore Ctrl-C, and nohup the hang-up; that would be handed on.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+heed_signals()
 
 
 def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:

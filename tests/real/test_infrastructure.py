@@ -177,3 +177,11 @@ def test_what_tests_leave_behind_is_an_error_in_the_closing_line(tmp_path: Path,
     assert re.search(r"descriptor \d+ on pipe:", result.stdout)
     assert re.search(r"process \d+ \(running\): sleep 60", result.stdout)
     assert re.search(r"=+ 2 passed, 2 errors in .* =+", result.stdout.splitlines()[-1]), result.stdout
+
+
+def test_what_tests_start_heeds_the_signals_that_a_run_in_the_background_ignores() -> None:
+    look = "import signal; print([signal.getsignal(n) == signal.SIG_IGN for n in (signal.SIGINT, signal.SIGHUP)])"
+    tried = f"import subprocess, sys, tests.conftest; subprocess.run([sys.executable, '-c', {look!r}], check=True)"
+    script = 'trap "" INT HUP QUIT; "$0" -c "$1"; exec "$0" -c "$2"'
+    found = subprocess.run(["sh", "-c", script, sys.executable, look, tried], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines() == ["[True, True]", "[False, False]"]
