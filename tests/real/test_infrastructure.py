@@ -183,5 +183,6 @@ def test_what_tests_start_heeds_the_signals_that_a_run_in_the_background_ignores
     look = "import signal; print([signal.getsignal(n) == signal.SIG_IGN for n in (signal.SIGINT, signal.SIGHUP)])"
     tried = f"import subprocess, sys, tests.conftest; subprocess.run([sys.executable, '-c', {look!r}], check=True)"
     script = 'trap "" INT HUP QUIT; "$0" -c "$1"; exec "$0" -c "$2"'
-    found = subprocess.run(["sh", "-c", script, sys.executable, look, tried], capture_output=True, text=True, check=True)
+    argv = ["sh", "-c", script, sys.executable, look, tried]
+    found = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert found.stdout.splitlines() == ["[True, True]", "[False, False]"]

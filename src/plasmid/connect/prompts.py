@@ -13,14 +13,17 @@ PASSWORD_WORDS = frozenset(
     (
         "password,passcode,passwort,kennwort,mot de passe,contraseña,contrasenya,clave,palavra-passe,senha,parola,"
         "wachtwoord,adgangskode,lösenord,passord,salasana,hasło,heslo,jelszó,geslo,lozinka,лозинка,пароль,парола,"
-        "κωδικός,şifre,סיסמה,رمز عبور,كلمة السر,密码,密碼,口令,パスワード,암호,비밀번호,mật khẩu,kata sandi"
+        "κωδικός,şifre,סיסמה,رمز عبور,كلمة السر,密码,密碼,口令,パスワード,암호,비밀번호,mật khẩu,kata sandi,"
+        "şifrə,pasvorto,parool,pasahitza,focal faire,ססמה,contrasigno,sandi,პაროლი,ពាក្យសម្ងាត់,parolă,iphasiwedi,"
+        "গুপ্তশব্দ,পাসওয়ার্ড,પાસવર્ડ,शब्दकूट,गुप्तशब्द,ಗುಪ್ತಪದ,അടയാളവാക്ക്,ପ୍ରବେଶ ସଙ୍କେତ,ਪਾਸਵਰਡ,රහස්පදය,"
+        "கடவுச்சொல்,సంకేతపదము"
     ).split(",")
 )
 # Questions of PAM about a password that is to be changed. To type the old one here might set it anew.
 CHANGE_WORDS = ("new password", "current password", "old password", "(current) unix password", "retype new password")
 EXPIRED = "The password has expired: log in by hand once and change it."
 
-_ENDS = (":", "?", "：")
+_ENDS = (":", "?", "：", "៖")
 
 
 class Prompt:
