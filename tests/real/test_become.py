@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import plasmid
-from tests.real import far, leftovers
+from tests.real import canaries, far, leftovers
 from tests.real.interpreters import interpreter
 from tests.real.users import PYTHON, User, Users
 
@@ -246,31 +246,11 @@ def test_what_runs_as_another_user_outlives_no_root_that_is_killed(machine_users
     assert leftovers.until_empty(lambda: leftovers.running([int(ended.stdout)]), GONE_S) == []
 
 
-@pytest.fixture
-def canary_free(machine_users: Users) -> "Callable[[], list[str]]":
-    """Give a function that looks for the users' passwords in every process list and environment."""
-    words = [getattr(machine_users, role).password.encode() for role in ("asks", "target")]
-
-    def look() -> "list[str]":
-        found = []
-        for process in leftovers.processes():
-            for name in ("cmdline", "environ"):
-                try:
-                    data = Path(f"/proc/{process.pid}/{name}").read_bytes()
-                except OSError:
-                    continue
-                found += [f"{name} of {process}" for word in words if word in data]
-        return found
-
-    return look
-
-
 @pytest.mark.parametrize(("scheme", "whose"), BY_PASSWORD)
 def test_a_password_is_found_nowhere(  # U2
     router: plasmid.Router,
     machine_users: Users,
     become: Any,
-    canary_free: Any,
     scheme: str,
     whose: str,
     caplog: pytest.LogCaptureFixture,
@@ -280,11 +260,10 @@ def test_a_password_is_found_nowhere(  # U2
     password = getattr(machine_users, whose).password
     caller = become(machine_users.asks)
     context = start(router, scheme, machine_users.target.name, caller, password=password)
-    errors = [failure(router, scheme, machine_users.target.name, caller, password=password, python_path="/bin/false")]
+    error = failure(router, scheme, machine_users.target.name, caller, password=password, python_path="/bin/false")
     context.call(far.print_lines, 1)
-    assert canary_free() == []
-    assert [str(one) for one in errors if password in str(one) + repr(one) + repr(vars(one))] == []
+    assert canaries.in_processes(machine_users.asks.password, machine_users.target.password) == []
+    assert canaries.in_error(error, password) == []
     assert password not in caplog.text
-    everything = [Path(os.environ["TMPDIR"]), Path(f"/home/{machine_users.target.name}")]
-    files = [path for folder in everything for path in folder.rglob("*") if path.is_file()]
-    assert [path for path in files if password.encode() in path.read_bytes()] == []
+    folders = [Path(os.environ["TMPDIR"]), Path(f"/home/{machine_users.target.name}")]
+    assert canaries.in_files(folders, password) == []

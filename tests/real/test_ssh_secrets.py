@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import plasmid
-from tests.real import far, leftovers, parts, ports, sshd
+from plasmid.connect.ssh import Ssh
+from tests.real import canaries, far, leftovers, parts, ports, sshd
 from tests.real.interpreters import interpreter
 from tests.real.users import Users
 
@@ -19,6 +20,9 @@ pytestmark = [pytest.mark.connector("ssh"), pytest.mark.sshd]
 
 WRONG = "not-the-password"
 PHRASE = "open sesame ä"
+# Not as they stand here: a process list that shows this file's text would hold them.
+WRONG_CANARY = "wrong-" + "canary-" + os.urandom(6).hex()
+PHRASE_CANARY = "phrase-" + "canary-ä-" + os.urandom(6).hex()
 OPTIONS = ["PasswordAuthentication yes", "SetEnv PATH=/usr/bin:/bin"]
 
 
@@ -213,6 +217,62 @@ def test_a_relay_on_an_old_python_logs_in_with_a_password(
     client = server.client_of(machine_users.target.name)
     context = start(router, client, password=machine_users.target.password, via=relay)
     assert context.call(os.getuid) == machine_users.target.uid
+
+
+class Watch:
+    """Looks for a secret at every step of a start, while its programs run."""
+
+    def __init__(self, secret: str) -> None:
+        self.steps: list[str] = []
+        self.found: list[str] = []
+        self._secret = secret
+
+    def __call__(self, step: str, seconds: "float | None") -> None:
+        """Look, as the progress of a start."""
+        self.steps.append(step)
+        self.found += canaries.in_processes(self._secret)
+
+
+def found_nowhere(
+    router: plasmid.Router, client: sshd.Client, home: Path, caplog: pytest.LogCaptureFixture, **secret: str
+) -> None:
+    """Check that a secret with which contexts are started here and by a relay, and can't be, shows up nowhere."""
+    caplog.set_level(0)
+    (word,) = secret.values()
+    watch = Watch(word)
+    options: Any = {"ssh_args": client.ssh_args, **{name: plasmid.Secret(word) for name in secret}}
+    context = router.start(Ssh(client.hostname, **options), progress=watch)
+    assert {"start ssh", "say hello"} <= set(watch.steps)
+    below = start(router, client, via=router.local(), **secret)
+    errors = [failure(router, client, python_path="/bin/false", **secret)]
+    errors += [failure(router, client, **dict.fromkeys(secret, WRONG_CANARY))]
+    for each in (context, below):
+        each.call(far.print_lines, 1)
+    assert watch.found + canaries.in_processes(word, WRONG_CANARY) == []
+    assert [canaries.in_error(error, word, WRONG_CANARY) for error in errors] == [[], []]
+    assert (word in caplog.text, WRONG_CANARY in caplog.text) == (False, False)
+    assert canaries.in_files([Path(os.environ["TMPDIR"]), home, client.config_path.parent], word, WRONG_CANARY) == []
+
+
+# With PAM the question comes from the server, by keyboard-interactive, without it by the method `password`.
+def test_a_password_for_ssh_is_found_nowhere(  # U2
+    router: plasmid.Router, server: sshd.Server, machine_users: Users, caplog: pytest.LogCaptureFixture
+) -> None:
+    user = machine_users.target
+    before = server.log_path.read_text().count("Accepted keyboard-interactive")
+    client = server.client_of(user.name)
+    config = client.config_path
+    config.write_text(f"PreferredAuthentications keyboard-interactive,password\n{config.read_text()}")
+    found_nowhere(router, client, Path(f"/home/{user.name}"), caplog, password=user.password)
+    by_keyboard = server.log_path.read_text().count("Accepted keyboard-interactive") - before
+    assert by_keyboard == (3 if "UsePAM yes" in (server.folder / "sshd_config").read_text() else 0)
+
+
+def test_a_passphrase_is_found_nowhere(  # U2
+    router: plasmid.Router, keys_only: sshd.Server, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    client = keys_only.client_of(getpass.getuser(), keys_only.new_key(PHRASE_CANARY))
+    found_nowhere(router, client, tmp_path, caplog, passphrase=PHRASE_CANARY)
 
 
 @pytest.fixture(scope="module")
