@@ -44,6 +44,8 @@ class Trial(NamedTuple):
 
 def trials_of(item: pytest.Item) -> "list[Trial]":
     """Return what a test is about, by its marks. Raises UsageError for a mark that makes no sense."""
+    if ROOT not in item.path.parents:
+        return []  # a test that a test has written
     file = item.path.relative_to(ROOT).as_posix()
     sentence = item.name.partition("[")[0].removeprefix("test_").replace("_", " ")
     found = [Trial(CONNECTOR, mark.args[0], sentence, file) for mark in item.iter_markers("connector")]
