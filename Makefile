@@ -20,7 +20,7 @@
 #   make fuzz SECONDS=30    each fuzzer for so long
 #   make sim SEEDS=5000     so many simulated worlds
 #   make soak SECONDS=600   everything for so long, and whether more and more is held
-#   make trials TRIALS=100  how long orphans live, and how long callers take to know of a loss
+#   make trials TRIALS=100  how long orphans live, how long callers take to know of a loss, crowds of hostile children
 #   make distributions      try well-known distributions on a bare far side, into docs/distributions.md
 #   make clean              remove .venv and caches
 
@@ -136,6 +136,9 @@ soak: $(TEST)
 trials: $(TEST)
 	$(PYTHON_IN_VENV) -m tests.trials.orphans $(TRIALS)
 	$(PYTHON_IN_VENV) -m tests.trials.faults $(TRIALS)
+	$(PYTHON_IN_VENV) -m tests.trials.network
+	$(PYTHON_IN_VENV) -m tests.trials.hostile
+
 DISTRIBUTIONS := $(VENV)/distributions
 
 distributions: $(TEST)
