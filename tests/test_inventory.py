@@ -225,7 +225,7 @@ def test_what_ansible_inventory_prints_says_the_same() -> None:
 @pytest.mark.parametrize(
     ("variables", "found"),
     [
-        ("ansible_password=x", "Plasmid can't keep to ansible_password; passwords aren't taken from inventories"),
+        ("ansible_password={{vaulted}}", "ansible_password is a template or a secret, which only Ansible can fill in"),
         ("ansible_winrm_transport=ntlm", "Plasmid can't keep to ansible_winrm_transport"),
         ("ansible_connection=winrm", "ansible_connection=winrm is no way to connect that Plasmid has"),
         (
@@ -234,7 +234,8 @@ def test_what_ansible_inventory_prints_says_the_same() -> None:
         ),
         (
             "ansible_become=yes ansible_become_password=x",
-            "Plasmid can't keep to ansible_become_password; passwords aren't taken from inventories",
+            "Plasmid can't keep to ansible_become_password: sudo is run with -n there, which asks for none; start "
+            "these hosts without ansible_become, and then router.sudo(via=..., password=...) by way of each",
         ),
         ("ansible_port=ssh", "ansible_port='ssh' is no number"),
         ("ansible_become=perhaps", "ansible_become='perhaps' is neither yes nor no"),
@@ -247,6 +248,40 @@ def test_a_variable_that_cannot_be_kept_to_fails_its_own_host_by_name(variables:
     assert good.error is None
     assert bad.error is not None
     assert bad.error.found == f"hosts.ini: bad: {found}"
+
+
+@pytest.mark.parametrize("name", ["ansible_password", "ansible_ssh_pass", "ansible_ssh_password"])
+def test_a_password_for_ssh_is_taken_and_shown_nowhere(name: str) -> None:
+    inventory = from_text(f"a {name}=open-sesame\nb ansible_connection=local {name}=open-sesame\n", "ini")
+    a, b = inventory
+    assert [secret.reveal() for secret in a.connector().secrets().values()] == ["open-sesame"]
+    assert b.connector().secrets() == {}
+    assert "open-sesame" not in repr([a, b, inventory.hosts, read_targets(inventory, {})])
+
+
+@pytest.mark.parametrize(
+    ("variables", "scheme", "fields"),
+    [
+        ("ansible_connection=docker", "docker", {"container": "box"}),
+        (
+            "ansible_connection=community.docker.docker ansible_host=web ansible_user=app ansible_timeout=7",
+            "docker",
+            {"container": "web", "username": "app", "connect_timeout": 7},
+        ),
+        ("ansible_connection=containers.podman.podman", "podman", {"container": "box"}),
+        (
+            "ansible_connection=podman ansible_python_interpreter=/py",
+            "podman",
+            {"container": "box", "python_path": "/py"},
+        ),
+        ("ansible_connection=lxc ansible_user=app ansible_port=2", "lxc", {"container": "box"}),
+    ],
+)
+def test_containers_are_entered_by_their_own_way(variables: str, scheme: str, fields: "dict[str, Any]") -> None:
+    (host,) = from_text(f"box {variables}\n", "ini")
+    assert (host.scheme, host.options, host.problem) == (scheme, fields, "")
+    connector = host.connector()
+    assert (connector.scheme, connector.name) == (scheme, "box")
 
 
 def test_variables_without_a_meaning_here_are_left_alone() -> None:

@@ -2,7 +2,7 @@
 
 Groups, their variables and children are put together as Ansible does it: a host's own variables outdo those of its
 groups, a child's those of its parent, and `all` comes last. Variables that say how to connect become parameters of a
-connector (CONNECTION). One that Plasmid can't keep to, a password for instance, is named, as that host's problem.
+connector (CONNECTION). One that Plasmid can't keep to, a template for instance, is named, as that host's problem.
 """
 
 import json
@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from plasmid.connect.secret import Secret
 from plasmid.inventory import ALL, Host, Inventory, InventoryError, each_once, expand
 
 # The variable, and the connector's parameter that it is.
@@ -30,11 +31,28 @@ CONNECTION = {
 SSH_ARGS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
 HOST_KEY_CHECKING = ("ansible_host_key_checking", "ansible_ssh_host_key_checking")
 # ansible_connection, and the way that it is here. `smart` is Ansible's word for ssh.
-WAYS = {"ssh": "ssh", "smart": "ssh", "ansible.builtin.ssh": "ssh", "local": "local", "ansible.builtin.local": "local"}
+WAYS = {
+    **dict.fromkeys(("ssh", "smart", "ansible.builtin.ssh"), "ssh"),
+    **dict.fromkeys(("local", "ansible.builtin.local"), "local"),
+    **dict.fromkeys(("docker", "community.docker.docker"), "docker"),
+    **dict.fromkeys(("podman", "containers.podman.podman"), "podman"),
+    **dict.fromkeys(("lxc", "community.general.lxc"), "lxc"),
+}
+# What each of the ways into a container takes of CONNECTION, by the names that it has there.
+CONTAINER = {
+    "docker": {"hostname": "container", "username": "username", "connect_timeout": "connect_timeout"},
+    "podman": {"hostname": "container", "username": "username", "connect_timeout": "connect_timeout"},
+    "lxc": {"hostname": "container", "connect_timeout": "connect_timeout"},
+}
+PASSWORDS = ("ansible_password", "ansible_ssh_password", "ansible_ssh_pass")
 # Of no meaning here: Plasmid writes nothing there, needs no shell and has no modules to pipe.
 IGNORED = re.compile(
     r"ansible_(remote_tmp|async_dir|(ssh_)?pipelining|shell_type|shell_executable|ssh_retries|ssh_transfer_method"
     r"|ssh_use_tty|sftp_.*|scp_.*|ssh_control_.*|connection_user|facts?_.*|check_mode|version)$"
+)
+_NO_PASSWORD = (
+    ": sudo is run with -n there, which asks for none; start these hosts without ansible_become, and then "
+    "router.sudo(via=..., password=...) by way of each"
 )
 _TRUE, _FALSE = ("yes", "true", "on", "1", "y", "t"), ("no", "false", "off", "0", "n", "f", "")
 
@@ -257,16 +275,23 @@ def _connection(name: str, variables: "Mapping[str, Any]") -> "tuple[str, dict[s
     for key, parameter in CONNECTION.items():
         if key in left:
             value = left.pop(key)
-            if scheme != "local" and value is not None:
-                options[parameter] = _number(key, value) if parameter in ("port", "connect_timeout") else str(value)
+            taken = parameter if scheme == "ssh" else CONTAINER.get(scheme, {}).get(parameter)
+            if taken and value is not None:
+                options[taken] = _number(key, value) if taken in ("port", "connect_timeout") else str(value)
     ssh_args = [word for key in SSH_ARGS for word in shlex.split(str(left.pop(key, "") or ""))]
     checks = [_truth(key, left.pop(key)) for key in HOST_KEY_CHECKING if key in left]
     if scheme == "ssh":
         options.setdefault("hostname", name)
+        passwords = [str(left[key]) for key in PASSWORDS if left.get(key) is not None]
+        if passwords:
+            options["password"] = Secret(passwords[0])
         if ssh_args:
             options["ssh_args"] = ssh_args
         if False in checks:
             options["check_host_keys"] = "ignore"
+    elif scheme in CONTAINER:
+        options.setdefault("container", name)
+    left = {key: value for key, value in left.items() if key not in PASSWORDS}
     python = str(left.pop("ansible_python_interpreter", "auto"))
     words = [] if python.startswith("auto") else [python]
     words = _become(left, words)
@@ -274,7 +299,7 @@ def _connection(name: str, variables: "Mapping[str, Any]") -> "tuple[str, dict[s
         options["python_path"] = words if len(words) > 1 else words[0]
     if left:
         key = sorted(left)[0]
-        hint = "; passwords aren't taken from inventories" if "pass" in key else ""
+        hint = _NO_PASSWORD if "become_pass" in key else ""
         raise InventoryError(f"Plasmid can't keep to {key}{hint}")
     return scheme, options
 

@@ -59,7 +59,9 @@ def test_json_is_one_document_for_each_target(folder: Path) -> None:
 
 def test_a_group_of_an_inventory_is_a_target_and_a_bad_host_fails_alone(folder: Path) -> None:
     inventory = folder / "hosts.ini"
-    inventory.write_text("[here]\na ansible_connection=local\nb ansible_connection=local\nbad ansible_password=x\n")
+    inventory.write_text(
+        "[here]\na ansible_connection=local\nb ansible_connection=local\nbad ansible_winrm_transport=x\n"
+    )
     try:
         ended = plasmid("run", "-i", "hosts.ini", "here", "tasks:Tool.title", folder=folder)
         examined = plasmid("doctor", "-i", "hosts.ini", "bad,a", folder=folder)
@@ -67,9 +69,9 @@ def test_a_group_of_an_inventory_is_a_target_and_a_bad_host_fails_alone(folder: 
     finally:
         inventory.unlink()
     assert (ended.status, sorted(ended.out.splitlines())) == (3, ["a: Tool", "b: Tool"])
-    assert "Plasmid can't keep to ansible_password; passwords aren't taken from inventories" in ended.err
+    assert "Plasmid can't keep to ansible_winrm_transport" in ended.err
     assert examined.status == 3
-    assert "Plasmid can't keep to ansible_password" in examined.err
+    assert "Plasmid can't keep to ansible_winrm_transport" in examined.err
     assert "say hello" in examined.out
     assert unread.status == 2
     assert "the inventory nothing.ini can't be read" in unread.err

@@ -63,7 +63,7 @@ def test_what_is_no_target_is_refused(written: str) -> None:
 
 
 INVENTORY = from_text(
-    "[web]\nweb1 ansible_user=own\nweb2 ansible_host=10.0.0.2\nbad ansible_password=x\n", "ini", "f.ini"
+    "[web]\nweb1 ansible_user=own\nweb2 ansible_host=10.0.0.2\nbad ansible_winrm_transport=x\n", "ini", "f.ini"
 )
 
 
@@ -91,6 +91,5 @@ def test_a_host_that_the_inventory_gives_no_way_to_fails_when_it_is_connected_to
     with pytest.raises(plasmid.ConnectError) as caught:
         target.connector.spec()
     assert str(caught.value) == (
-        "connecting to bad: read the inventory: f.ini: bad: Plasmid can't keep to ansible_password; passwords aren't "
-        "taken from inventories"
+        "connecting to bad: read the inventory: f.ini: bad: Plasmid can't keep to ansible_winrm_transport"
     )
