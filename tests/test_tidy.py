@@ -187,7 +187,7 @@ FAR_SIDE = (
 )
 
 # Importing these costs nothing measurable, or the core can't do without.
-CORE_STDLIB = {"struct", "_struct", "sys", "heapq", "zlib", "_collections"}
+CORE_STDLIB = {"struct", "_struct", "sys", "heapq", "zlib", "_collections", "_io"}  # of _io the BytesIO
 # Core meets the types of these only in a value that has one, and then imports them inside a function.
 CORE_STDLIB_IN_FUNCTIONS = CORE_STDLIB | {
     *("builtins", "dataclasses", "datetime", "decimal", "enum", "itertools", "math", "pathlib", "traceback", "uuid"),

@@ -25,6 +25,7 @@ from plasmid.core.errors import PlasmidError
 from plasmid.core.events import LinkEnded, LinkLeft, LinkOpened
 from plasmid.core.switch import PARENT
 from plasmid.runtime import main as far_main
+from plasmid.runtime import standby
 from plasmid.runtime.context import Context
 from plasmid.runtime.helpers import Helpers
 from plasmid.runtime.jobs import Jobs
@@ -264,7 +265,7 @@ class Router(Ways):
             told = "protocol" in child.lost or child.lost == connecting.GIVEN_UP
             raise started.failure(child.lost if told else "")
         for side_fd in child.process.side_fds:
-            self.runtime.loop.watch(side_fd, lambda fd=side_fd: self._on_side(child, fd))  # type: ignore[misc]
+            standby.watch(self.runtime.loop, side_fd, lambda fd=side_fd: self._on_side(child, fd))  # type: ignore[misc]
         child.steps.append((step, monotonic() - begun))
         if progress is not None:
             progress(step, child.steps[-1][1])
@@ -354,7 +355,7 @@ class Router(Ways):
         """Take leave of a child whose link has ended. patience_s: how long its process may take to leave by itself."""
         status = child.wait(patience_s)
         for fd in child.process.side_fds:
-            self.runtime.loop.unwatch(fd)
+            standby.unwatch(self.runtime.loop, fd)
         with self.runtime.lock:
             if child.gone.is_set():
                 return
@@ -403,7 +404,7 @@ class Router(Ways):
             # Reaped meanwhile, the number may already be another file's.
             has_ended = not child.gone.is_set() and child.process.read_side(fd) is None
         if has_ended:
-            self.runtime.loop.unwatch(fd)
+            standby.unwatch(self.runtime.loop, fd)
 
 
 def _start(

@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -71,6 +72,19 @@ def test_of_its_complaints_only_the_newest_are_kept() -> None:
     assert process.stderr_tail == b"b" * 8191 + b"c"
     assert len(process.stderr_tail) == TAIL_MAX
     process.close()
+
+
+def test_as_much_may_be_on_its_way_as_was_asked_for() -> None:
+    usual = ChildProcess.spawn([sys.executable, "-S", "-c", "import os; os.read(0, 1)"])
+    larger = ChildProcess.spawn([sys.executable, "-S", "-c", "import os; os.read(0, 1)"], buffer_size=16384)
+    sizes = []
+    for process in (usual, larger):
+        link = socket.socket(fileno=os.dup(process.link_fd))
+        sizes.append(link.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
+        link.close()
+        process.close()
+    assert sizes[0] != sizes[1]
+    assert sizes[1] in (16384, 32768)  # Linux counts what it needs itself along
 
 
 def test_a_hang_up_is_the_end_of_its_input() -> None:

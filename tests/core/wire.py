@@ -13,7 +13,7 @@ import zlib
 from typing import Any
 
 from plasmid.core import address as addresses
-from plasmid.core import events, frames
+from plasmid.core import bulk, events, frames
 from plasmid.core.calls import CALL_HEAD, OutCall
 from plasmid.core.errors import CallError
 from plasmid.core.flow import U64
@@ -26,6 +26,8 @@ from plasmid.core.switch import PARENT
 ID_STARTS = 1000
 TOKEN = b"a token of 16 by"
 KIND_NAMES = {value: name for name, value in vars(Kind).items() if name.isupper()}
+
+bulk.install()  # as in a running context; what has just said hello takes bodies into a bytearray
 
 at = addresses.parse
 PlainEvent = tuple[Any, ...]
@@ -193,8 +195,8 @@ def plain_event(event: Any) -> PlainEvent:
             value = addresses.text(value)
         elif isinstance(value, Link):
             value = value.id
-        elif isinstance(value, (bytes, memoryview, bytearray)):
-            value = Long(value)
+        elif isinstance(value, (bytes, memoryview, bytearray, bulk.Body)):
+            value = Long(bytes(value))
         elif isinstance(value, CallError):
             value = (type(value).__name__, value.found, value.started)
         fields.append(value)

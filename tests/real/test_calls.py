@@ -5,11 +5,13 @@ import datetime
 import decimal
 import fractions
 import functools
+import gc
 import os
 import pathlib
 import threading
 import traceback
 import uuid
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -128,6 +130,20 @@ def test_a_result_that_takes_too_long_is_timed_out_while_the_call_goes_on(contex
     context.service(far.Gate).open()
     assert call.result(timeout=TIMEOUT_S) == "through"
     assert (call.done(), call.exception(), call.result(0)) == (True, None, "through")
+
+
+@one_way
+def test_a_call_that_nobody_holds_is_gone_with_its_result_at_once(context: plasmid.Context) -> None:
+    call = context.call_async(bytes, 1 << 20)
+    assert len(call.result()) == 1 << 20
+    gc.collect()
+    gc.disable()
+    try:
+        held = weakref.ref(call)
+        del call
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 @one_way

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from plasmid.core import address as addresses
-from plasmid.core import events, values
+from plasmid.core import bulk, events, values
 from plasmid.core.errors import Cancelled, DeadlineExceeded, NotSent, Overloaded, Refused
 from plasmid.core.node import Node
 from plasmid.core.streams import Streams
@@ -19,6 +19,8 @@ from tests.sim.records import ERROR, NESTED, NEVER, REFUSE, CallRecord, StreamRe
 
 if TYPE_CHECKING:
     from tests.sim.world import World
+
+bulk.install()  # as in a running context
 
 # How long a context lives on after it has lost its parent: the watchdog's grace.
 ORPHAN_S = 0.8
@@ -258,7 +260,7 @@ class Application:
         if (record.caller, record.target) != (event.source, self.node.address):
             raise Violation("%s arrived from %s" % (record, event.source.hex()))
         record.arrived += 1
-        if event.payload != pattern(record.uid, record.size):
+        if bytes(event.payload) != pattern(record.uid, record.size):
             raise Violation("%s arrived with wrong arguments of %d bytes" % (record, len(event.payload)))
         if (event.deadline is None) != (record.deadline is None):
             raise Violation("%s arrived with the deadline %s" % (record, event.deadline))
@@ -400,7 +402,7 @@ class Application:
         stream = self.world.stream_from(event.source, self.node.address, event.ref)
         if stream is None:
             raise Violation("%s put what it may not" % addresses.text(event.source))
-        stream.arrive(event.payload)
+        stream.arrive(memoryview(bytes(event.payload)))
         pause_s = self.rng.choice((0.0, 0.0, 0.01, 0.2))
         self.clock.after(pause_s, self._take, event.ref, event.source, len(event.payload))
 

@@ -82,7 +82,7 @@ class CallRecord:
             return self._code(event.error)
         assert event.body is not None
         if not event.is_error:
-            right = event.body == pattern(self.uid ^ 1, self.result_size)
+            right = bytes(event.body) == pattern(self.uid ^ 1, self.result_size)
             if self.target_honest and not right:
                 raise Violation("%s got a wrong result of %d bytes" % (self, len(event.body)))
             return "result"

@@ -31,8 +31,8 @@ PACKAGES = ("plasmid", "plasmid.core", "plasmid.runtime")
 # nothing of it may be needed on the loop's thread, which can't wait for an answer. Neighbours here resemble each
 # other: zlib looks back 32 KiB only, and a third of the whole would lie further off.
 BOOTED = (
-    "core.events core.calls core.flow core.switch core.frames core.errors runtime.runtime core.node core.link"
-    " runtime.ports core.address runtime.loop runtime.importer runtime.context runtime.main runtime.jobs"
+    "core.calls core.flow core.events core.switch core.frames core.errors runtime.runtime core.node core.link"
+    " runtime.ports runtime.loop core.address runtime.importer runtime.context runtime.main runtime.jobs"
     " runtime.watchdog core.values"
 ).split()
 

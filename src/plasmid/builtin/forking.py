@@ -367,7 +367,7 @@ def _let_go(old: Runtime, error_fd: int, others: "List[int]") -> None:
 def own_descriptors(runtime: Runtime, processes: "List[ChildProcess]") -> "List[int]":
     """Return the numbers of the descriptors by which this context speaks, but for those of links. Some may be -1."""
     loop, standby, console = runtime.loop, runtime.loop.standby, life.console
-    fds = [loop.wake_read, loop.wake_write, watchdog._groups_fd, watchdog._life_fd, *loop._watched]
+    fds = [loop.wake_read, loop.wake_write, watchdog._groups_fd, watchdog._life_fd, *loop.watched]
     if standby is not None:
         fds += [standby._wake_read, standby._wake_write]
     if console is not None:

@@ -17,6 +17,7 @@ from plasmid.core import address as addresses
 from plasmid.core import values
 from plasmid.core.errors import CallError, Overloaded, Refused
 from plasmid.core.flow import OUTBOX_SIZE_MAX, OWN
+from plasmid.core.values import BUFFERS
 from plasmid.runtime.context import Call, Context
 from plasmid.runtime.jobs import _is_head, _protocol_error
 
@@ -126,7 +127,8 @@ class Lending:
             job._answer(_protocol_error(event.error), True)
         else:
             assert event.body is not None
-            job._answer([event.body], event.is_error)
+            body = event.body
+            job._answer([body] if isinstance(body, BUFFERS) else [body.front, body.rest], event.is_error)
         with self._runtime.lock:
             if job.source in self.borrowers:
                 self.under_way[job.source] -= 1

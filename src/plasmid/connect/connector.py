@@ -46,6 +46,8 @@ class Connector:
     known_failures: "Sequence[Tuple[str, str]]" = ()
     # Whether the program gets a terminal for its questions, see process.py.
     terminal = NO_TERMINAL
+    # How many bytes may be on their way on the link, see process.py: they are ahead of whatever is more urgent.
+    buffer_size = 0
     # Whether a shell there runs the command: then the exit statuses 126 and 127 are its own.
     has_shell = True
     # Whether it is no program that is run: the context that is asked clones itself, see builtin/forking.py.

@@ -70,17 +70,21 @@ class ChildProcess:
 
     @classmethod
     def spawn(
-        cls, argv: "List[str]", environment: "Optional[Dict[str, str]]" = None, terminal: str = NO_TERMINAL
+        cls,
+        argv: "List[str]",
+        environment: "Optional[Dict[str, str]]" = None,
+        terminal: str = NO_TERMINAL,
+        buffer_size: int = 0,
     ) -> "ChildProcess":
         """Start argv. environment: all of it; None for our own. terminal: one of the table above.
+
+        buffer_size: how many bytes may be on their way in each direction; 0 for what the system gives.
 
         Raises OSError if there is no such program or it can't be started; nothing is left open then.
         """
         _reap_abandoned()
         # subprocess: 20 ms where nothing has imported it yet, which a relay pays once; elsewhere it's in memory.
-        # _socket: `socket` would cost a relay 11 ms more for the same call.
         import subprocess
-        from _socket import AF_UNIX, SOCK_STREAM, socketpair
 
         program = os.path.basename(argv[0])
         terminals = (-1, -1)
@@ -94,7 +98,7 @@ class ChildProcess:
                     opened += terminals
                     name = os.ttyname(terminals[1])
                 argv = [_SHELL, "-c", _OPENING[terminal], name] + argv
-            near, far = (end.detach() for end in socketpair(AF_UNIX, SOCK_STREAM))
+            near, far = _socket_pair(buffer_size)
             opened += [near, far]
             # Before it is started: with no descriptor left for it, there would be a program and nothing to end it by.
             stderr_fd, far_stderr_fd = os.pipe()
@@ -227,6 +231,17 @@ def _open_terminal() -> "Tuple[int, int]":
     modes[3] &= ~termios.ECHO
     termios.tcsetattr(far, termios.TCSANOW, modes)
     return near, far
+
+
+def _socket_pair(buffer_size: int) -> "Tuple[int, int]":
+    # `socket` would cost a relay 11 ms more for the same calls.
+    from _socket import AF_UNIX, SO_SNDBUF, SOCK_STREAM, SOL_SOCKET, socketpair
+
+    ends = socketpair(AF_UNIX, SOCK_STREAM)
+    if buffer_size:
+        for end in ends:
+            end.setsockopt(SOL_SOCKET, SO_SNDBUF, buffer_size)
+    return ends[0].detach(), ends[1].detach()
 
 
 def _require_program(program: str) -> None:

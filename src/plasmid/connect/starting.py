@@ -158,13 +158,13 @@ def _reach(
 
 def _spawn(connector: Connector, argv: "List[str]", has_secrets: bool) -> ChildProcess:
     try:
-        return ChildProcess.spawn(argv, connector.environment(), connector.terminal)
+        return ChildProcess.spawn(argv, connector.environment(), connector.terminal, connector.buffer_size)
     except NoTerminal:
         # In a container without /dev/pts, say. Who isn't asked needs none.
         if has_secrets:
             raise
         instead = NO_TERMINAL if connector.terminal == BESIDE else AROUND_NOTHING
-        return ChildProcess.spawn(argv, connector.environment(), instead)
+        return ChildProcess.spawn(argv, connector.environment(), instead, connector.buffer_size)
 
 
 class _Clock:

@@ -30,6 +30,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
+    from plasmid.core.values import Payload
+
     Buffer = Union[bytes, bytearray, memoryview]
 
 CALL_HEAD = Struct(">IH")
@@ -251,7 +253,7 @@ class Calls:
         except ProtocolError as error:
             self.cancel(call, error)
 
-    def _answered(self, call: OutCall, body: "Buffer", kind: int) -> None:
+    def _answered(self, call: OutCall, body: "Payload", kind: int) -> None:
         del self.made.calls[call.id]
         self._switch.events.append(CallEnded(call.ref, body, kind == Kind.ERROR, None))
         if self._switch.outgoing:
@@ -332,10 +334,10 @@ class Calls:
         except CallError as error:
             switch.refuse(link, frame, error)
 
-    def _serve(self, link: "Optional[Link]", first: Frame, body: "Union[bytes, memoryview]", now: float) -> None:
+    def _serve(self, link: "Optional[Link]", first: Frame, body: "Payload", now: float) -> None:
         """Hand a whole call over to be served. A broken one is refused: its sender may be far below the link."""
         size = len(body)
-        left, head_size = CALL_HEAD.unpack_from(body) if size >= CALL_HEAD.size else (0, 0)
+        left, head_size = CALL_HEAD.unpack(body[: CALL_HEAD.size]) if size >= CALL_HEAD.size else (0, 0)
         head_end = CALL_HEAD.size + head_size
         no_reply = first.flags & NO_REPLY != 0
         served = InCall(first.source, first.id, LOCAL if link is None else link.id, size, no_reply)
@@ -364,12 +366,12 @@ class Calls:
         """Take a long CALL, REPLY or ERROR that is whole now."""
         first = body.first
         if first.kind == Kind.CALL:
-            self._serve(link, first, memoryview(body.body), now)
+            self._serve(link, first, body.body, now)
             return
         self._switch.grant(link, link.replies.release(body.total))
         call = self.made.get(first.id, first.source)
         if call is not None:
-            self._answered(call, memoryview(body.body), first.kind)
+            self._answered(call, body.body, first.kind)
 
     def body_broken(self, link: Link, frame: Frame, error: ProtocolError) -> None:
         """Give up a long body whose sender broke the rules."""

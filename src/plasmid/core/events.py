@@ -2,12 +2,11 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional, Union
+    from typing import Any, Optional
 
     from plasmid.core.errors import CallError
     from plasmid.core.link import Link
-
-    Buffer = Union[bytes, bytearray, memoryview]
+    from plasmid.core.values import Payload
 
 
 class CallEnded:
@@ -15,7 +14,7 @@ class CallEnded:
 
     __slots__ = "ref", "body", "is_error", "error"
 
-    def __init__(self, ref: "Any", body: "Optional[Buffer]", is_error: bool, error: "Optional[CallError]") -> None:
+    def __init__(self, ref: "Any", body: "Optional[Payload]", is_error: bool, error: "Optional[CallError]") -> None:
         self.ref = ref
         self.body = body
         self.is_error = is_error
@@ -28,7 +27,7 @@ class CallArrived:
     __slots__ = "source", "id", "head", "payload", "deadline", "no_reply"
 
     def __init__(
-        self, source: bytes, id: int, head: bytes, payload: "Buffer", deadline: "Optional[float]", no_reply: bool
+        self, source: bytes, id: int, head: bytes, payload: "Payload", deadline: "Optional[float]", no_reply: bool
     ) -> None:
         self.source = source
         self.id = id
@@ -53,7 +52,7 @@ class ItemArrived:
 
     __slots__ = "ref", "source", "payload"
 
-    def __init__(self, ref: "Any", source: bytes, payload: memoryview) -> None:
+    def __init__(self, ref: "Any", source: bytes, payload: "Payload") -> None:
         self.ref = ref
         self.source = source
         self.payload = payload

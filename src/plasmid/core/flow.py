@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections import deque
     from typing import Callable, Deque, Dict, Iterable, List, Optional, Tuple, Union
 
-    from plasmid.core.bulk import Outgoing
+    from plasmid.core.bulk import Body, Outgoing
 
     Buffer = Union[bytes, bytearray, memoryview]
     FlowKey = Tuple[bytes, bytes, int, int]
@@ -183,6 +183,10 @@ class Outbox:
         return raw
 
 
+# What makes a body that comes in, bulk.Body once that is here.
+new_body = bytearray  # type: Callable[[], Union[bytearray, Body]]
+
+
 class Assembly:
     """One long body on its way in, with the first frame's facts."""
 
@@ -192,7 +196,7 @@ class Assembly:
         self.first = first
         self.total = total
         # It grows as bytes arrive: room for what was only announced would be a peer's way to take our memory.
-        self.body = bytearray()
+        self.body = new_body()
         self.granted = min(total, CREDIT_INITIAL)
         self.seen = self.ticks = self.pressed = 0  # see relay.expire()
 
@@ -203,7 +207,7 @@ class Assembly:
             raise _broken("a body went %d bytes beyond its credit of %d" % (end - self.granted, self.granted))
         if more != (end < self.total) or not data:
             raise _broken("a body of %d bytes ended, or went on, at %d" % (self.total, end))
-        self.body += data
+        self.body += data  # type: ignore[operator]  # mypy knows no union of two that both can do this
         return not more
 
 

@@ -140,6 +140,7 @@ class FrameDecoder:
         self.peer = peer
         self.body_size_max = body_size_max
         self.is_empty = True  # nothing is left of what was fed
+        self.left = 0  # bytes that are missing of a frame that has begun to come
         self._buffer = b""
         self._position = 0
 
@@ -147,7 +148,7 @@ class FrameDecoder:
         """Take bytes in."""
         # Most reads begin and end at a frame's edge: then this is no copy at all.
         self._buffer = data if self.is_empty else self._buffer[self._position :] + data
-        self._position = 0
+        self._position = self.left = 0
         self.is_empty = not data
 
     def next_frame(self) -> "Optional[Frame]":
@@ -188,6 +189,7 @@ class FrameDecoder:
             )
         end = body_start + body_size
         if end > len(buffer):
+            self.left = end - len(buffer)
             return None
         self._position = end
         self.is_empty = end == len(buffer)

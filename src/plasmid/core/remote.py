@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List
 
-    from plasmid.core.values import Bytes, Classes, Handles
+    from plasmid.core.values import Classes, Handles
 
 ERROR_SIZE_MAX = 65536  # of the whole body
 TEXT_SIZE_MAX = 8192
@@ -53,7 +53,7 @@ def describe_error(error: BaseException, traceback_text: str = "") -> "List[Any]
     return ["Remote", text_of(error), None, name, arguments_of(error, travels), tail]
 
 
-def read_error(body: "Bytes", what: str, where: str, classes: "Classes", handles: "Handles") -> BaseException:
+def read_error(body: "values.Payload", what: str, where: str, classes: "Classes", handles: "Handles") -> BaseException:
     """Return the exception to raise for the body of an ERROR. It is as hostile as rebuild_error()'s payload."""
     payload = None  # what isn't one, or is too large for one, is a ProtocolError
     try:

@@ -33,6 +33,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 
+    from plasmid.core.values import Payload
+
     Buffer = Union[bytes, bytearray, memoryview]
 
 TOKEN_SIZE = 16
@@ -273,7 +275,7 @@ class Streams:
         # Both are there: a receiver that closes, and a source that is lost, drop what was on its way.
         receiver = self.receivers[body.first.id]
         source = body.first.source
-        self._item(receiver, receiver.sources[source], source, memoryview(body.body))
+        self._item(receiver, receiver.sources[source], source, body.body)
 
     def body_broken(self, link: Link, frame: Frame, error: CallError) -> None:
         """Break the stream that the frame is part of, and tell both its ends."""
@@ -285,7 +287,7 @@ class Streams:
             self._switch.events.append(SourceClosed(receiver.ref, frame.source, error.found))
         self._refuse(link.id, frame.source, frame.id, error.found)
 
-    def _item(self, receiver: ReceiverState, stream: StreamIn, source: bytes, body: memoryview) -> None:
+    def _item(self, receiver: ReceiverState, stream: StreamIn, source: bytes, body: "Payload") -> None:
         """Hand a whole item to its receiver."""
         stream.state = StreamState.OPEN
         stream.received += len(body)

@@ -22,9 +22,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Union
 
+    from plasmid.core.bulk import Body
+
     Classes = Optional[Callable[[str], Optional[type]]]
     Handles = Optional[Callable[[int, bytes], object]]
     Bytes = Union[bytes, bytearray, memoryview]
+    Payload = Union[Bytes, Body]
     Parts = List[Union[bytes, memoryview]]
 
 BLOB = 1  # the extensions of which this module and the runtime know; the others' codes are in `extensions`
@@ -93,13 +96,15 @@ def encode(value: "Any", what: str = "value") -> "Parts":
 
 
 def decode(
-    body: "Bytes", classes: "Classes" = None, handles: "Handles" = None, limits: Limits = DEFAULT_LIMITS
+    body: "Payload", classes: "Classes" = None, handles: "Handles" = None, limits: Limits = DEFAULT_LIMITS
 ) -> "Any":
     """Return the value of a payload. It holds no reference to `body`.
 
     classes("module:qualname") gives a class that was declared here, or None; handles(code, data) makes a Context or
     a Sender. Raises ValueDecodeError on anything but exactly one value within the limits.
     """
+    if not isinstance(body, BUFFERS):
+        return body.decode(classes, handles, limits)
     body_size = len(body)
     size = _U32.unpack_from(body)[0] if body_size >= 4 else 0
     if not 0 < size <= body_size - 4 or size > limits.pack_size_max:
@@ -112,9 +117,9 @@ def decode(
             value = _fast_unpack(data, limits)
             if value is not NotImplemented:
                 return value
-        return _read(data, b"", classes, handles, limits)
+        return read_pack(data, b"", classes, handles, limits)
     with memoryview(body)[4 + size :] as blobs:  # an error's traceback would keep it, and a bytearray locked by it
-        return _read(data, blobs, classes, handles, limits)
+        return read_pack(data, blobs, classes, handles, limits)
 
 
 def pack(value: "Any", what: str = "value") -> bytes:
@@ -131,7 +136,7 @@ def unpack(data: "Bytes", limits: Limits = DEFAULT_LIMITS) -> "Any":
         value = _fast_unpack(bytes(data), limits)
         if value is not NotImplemented:
             return value
-    return _read(bytes(data), None, None, None, limits)
+    return read_pack(bytes(data), None, None, None, limits)
 
 
 def _extensions() -> "Any":
@@ -246,7 +251,7 @@ def _put_items(value: "Any", out: bytearray, writer: Writer, depth: int, is_dict
         raise
 
 
-def _read(buf: bytes, blobs: "Optional[Bytes]", classes: "Classes", handles: "Handles", limits: Limits) -> "Any":
+def read_pack(buf: bytes, blobs: "Optional[Payload]", classes: "Classes", handles: "Handles", limits: Limits) -> "Any":
     """Return the value of a pack, all of it, and of all its blobs."""
     reader = Reader(buf, blobs, classes, handles, limits)
     try:
@@ -268,7 +273,7 @@ class Reader:
     __slots__ = ("blob_pos", "blobs", "buf", "classes", "handles", "pos", "room")
 
     def __init__(
-        self, buf: bytes, blobs: "Optional[Bytes]", classes: "Classes", handles: "Handles", limits: Limits
+        self, buf: bytes, blobs: "Optional[Payload]", classes: "Classes", handles: "Handles", limits: Limits
     ) -> None:
         self.buf = buf
         self.pos = 0
@@ -362,13 +367,13 @@ class Reader:
             return self.read_blob(self.buf[start:end], self.blobs)
         return _extensions().read(self, code, start, end, depth)
 
-    def read_blob(self, data: bytes, blobs: "Bytes") -> "Bytes":
+    def read_blob(self, data: bytes, blobs: "Payload") -> "Bytes":
         kind, size = BLOB_DATA.unpack(data)
         start = self.blob_pos
         self.blob_pos = end = start + size
         if end > len(blobs) or kind >= len(BUFFERS):
             raise ValueDecodeError("a blob of %d bytes where %d are left" % (size, len(blobs) - start))
-        part = blobs[start:end]
+        part = blobs[start:end]  # of a Body it may be bytes, and stay what they are
         return memoryview(bytes(part)) if kind == 2 else BUFFERS[kind](part)
 
     def too_much(self, size: int) -> ValueDecodeError:

@@ -176,8 +176,8 @@ class Call(Port):
 
     def stop(self, found: str = "the call that made it was cancelled") -> None:
         """Cancel it. Under the router lock."""
-        assert self._out is not None
-        self.context.runtime.node.calls.cancel(self._out, Cancelled("", "", found))
+        if self._out:
+            self.context.runtime.node.calls.cancel(self._out, Cancelled("", "", found))
 
     def add_done_callback(self, fn: "Callable[[Call], object]") -> None:
         """Have fn(call) called when the call has ended, on a thread of its own kind; at once if it has."""
@@ -218,6 +218,7 @@ class Call(Port):
     def end(self, event: "CallEnded") -> None:
         """Take note of how the call ended. A handler of the loop."""
         self._event = event
+        self._out = None  # which refers to this: a long result would stay until a collector comes by
         if self.job is not None:
             self.job.stops.discard(self.stop)
             self.job = None

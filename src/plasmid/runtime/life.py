@@ -13,7 +13,7 @@ from plasmid.core import short_values
 from plasmid.core.events import LinkEnded, LinkLeft
 from plasmid.core.link import LinkState
 from plasmid.core.switch import PARENT
-from plasmid.runtime import functions, main, watchdog
+from plasmid.runtime import functions, main, standby, watchdog
 from plasmid.runtime.console import Console
 from plasmid.runtime.context import Context
 from plasmid.runtime.missing import Missing
@@ -68,7 +68,7 @@ def spend(runtime: "Runtime", missing: Missing) -> None:
         link = runtime.node.links.get(PARENT)
         if link is None or link.state is not LinkState.OPEN:
             runtime.jobs.functions.put(None)  # it left before we came here
-    console = Console(records_to_root(runtime), runtime.loop.watch)
+    console = Console(records_to_root(runtime), lambda fd, callback: standby.watch(runtime.loop, fd, callback))
     console.keep_last_words()
     missing.after_import("logging", console.attach)
     runtime.start()

@@ -85,7 +85,7 @@ class Loop:
         self._errands = []  # type: List[Callable[[], object]]
         self.ios = {}  # type: Dict[int, LinkIO]
         self._by_fd = {}  # type: Dict[int, LinkIO]
-        self._watched = {}  # type: Dict[int, Callable[[], None]]
+        self.watched = {}  # type: Dict[int, Callable[[], None]]
         # Only epoll can be waited in by one thread while another one leaves it, or changes what it waits for.
         self._has_epoll = hasattr(select, "epoll")
         self._unit = 1 if self._has_epoll else 1000  # poll() counts milliseconds
@@ -104,10 +104,11 @@ class Loop:
 
     def start(self) -> None:
         """Start the thread of the loop."""
-        from plasmid.core import express
+        from plasmid.core import bulk, express
         from plasmid.runtime.standby import Standby
 
         express.install(self.node)
+        bulk.install()
         self.standby = Standby(self, self.poller)
         self.standby.thread.start()
 
@@ -126,21 +127,6 @@ class Loop:
             self.settle()
             self.wake()
         return link
-
-    def watch(self, fd: int, callback: "Callable[[], None]") -> None:
-        """Have whoever leads call `callback`, without the lock, whenever `fd` can be read; -1 never can."""
-        if fd < 0:
-            return
-        with self.lock:
-            self._watched[fd] = callback
-            self.poller.register(fd, READ)
-            self.wake()
-
-    def unwatch(self, fd: int) -> None:
-        """Undo watch(). The descriptor stays the caller's."""
-        with self.lock:
-            if self._watched.pop(fd, None) is not None:
-                self.poller.unregister(fd)
 
     def run_soon(self, fn: "Callable[[], object]") -> None:
         """Have whoever leads call fn() under the lock, as a handler. Takes no lock, for collectors."""
@@ -347,15 +333,16 @@ class Loop:
                     self._read(io, fd)
             elif fd == self.wake_read:
                 os.read(fd, 4096)
-            elif fd in self._watched:
-                callbacks.append(self._watched[fd])
+            elif fd in self.watched:
+                callbacks.append(self.watched[fd])
         return callbacks
 
     def _read(self, io: LinkIO, fd: int) -> None:
         """Take in what has come by a link, or that what it writes to has hung up."""
         # Under the lock: two threads that read one link in turn must also feed what they read in that order.
         try:
-            data = os.read(fd, READ_SIZE) if fd == io.read_fd else b""
+            # To the end of a frame that has begun, and no further: so it needn't be cut out of what follows it.
+            data = os.read(fd, io.link.decoder.left or READ_SIZE) if fd == io.read_fd else b""
             reason = "it closed its end"
         except BlockingIOError:
             return

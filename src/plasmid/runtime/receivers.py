@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections import deque
     from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
+    from plasmid.core.values import Payload
     from plasmid.runtime.runtime import Runtime
 
     Buffer = Union[bytes, bytearray, memoryview]
@@ -84,7 +85,7 @@ class Receiver(Port):
         self._plumbing = self._runtime.plumbing()
         self._classes = classes
         self._token = os.urandom(16)
-        self._items = deque()  # type: Deque[Tuple[bytes, memoryview]]
+        self._items = deque()  # type: Deque[Tuple[bytes, Payload]]
         self._losses = deque()  # type: Deque[str]
         self._closed = False
         with self._runtime.lock:

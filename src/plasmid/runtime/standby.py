@@ -14,7 +14,7 @@ from plasmid.runtime.ports import Parking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Tuple
+    from typing import Any, Callable, List, Optional, Tuple
 
     from plasmid.runtime.loop import Loop
 
@@ -118,3 +118,20 @@ class Standby:
             loop.wake_write = -1
             if self._is_outside:
                 loop.poller.close()
+
+
+def watch(loop: "Loop", fd: int, callback: "Callable[[], None]") -> None:
+    """Have whoever leads call `callback`, without the lock, whenever `fd` can be read; -1 never can."""
+    if fd < 0:
+        return
+    with loop.lock:
+        loop.watched[fd] = callback
+        loop.poller.register(fd, READ)
+        loop.wake()
+
+
+def unwatch(loop: "Loop", fd: int) -> None:
+    """Undo watch(). The descriptor stays the caller's."""
+    with loop.lock:
+        if loop.watched.pop(fd, None) is not None:
+            loop.poller.unregister(fd)

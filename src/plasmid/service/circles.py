@@ -60,9 +60,10 @@ def _in_circle(pool: "Workshop", call: "Any", worker: "Optional[Worker]") -> "Op
 
 def _own_job(call: "Any") -> "Optional[Message]":
     """Return a call as it has arrived, if it is one to this very context that hasn't been answered."""
-    if not isinstance(call, Call) or call._out is None or call.context != call.context.runtime.myself:
+    out = call._out if isinstance(call, Call) else None
+    if out is None or call.context != call.context.runtime.myself:
         return None
-    arrived = call.context.runtime.jobs.running.get((call.context.address, call._out.id))
+    arrived = call.context.runtime.jobs.running.get((call.context.address, out.id))
     return None if arrived is None else arrived()
 
 

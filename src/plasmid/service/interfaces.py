@@ -29,6 +29,7 @@ from plasmid.runtime.context import Call
 from plasmid.service.streams import Stream
 
 if TYPE_CHECKING:
+    from plasmid.core.bulk import Body
     from plasmid.runtime.ports import Parking
     from plasmid.service.coroutines import EventLoop
     from plasmid.service.selects import PoolSelect
@@ -74,7 +75,7 @@ class Message(Protocol):
     def deadline(self) -> "Optional[float]": ...
 
     @property
-    def payload(self) -> "Buffer": ...
+    def payload(self) -> "Union[Buffer, Body]": ...
 
     @property
     def size(self) -> int: ...
