@@ -150,6 +150,20 @@ def test_data_goes_only_to_those_who_may_have_the_package(files: Files) -> None:
         assert refused["why"] != ""
 
 
+def test_to_read_one_file_the_others_of_its_package_are_not_looked_at(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write(shop__="")
+    for number in range(200):
+        (files.folder / "shop" / f"{number}.txt").write_text(str(number))
+    server = ModuleServer(allow_data=["shop"], allow_modules=["shop"])
+    names: list[str] = []
+    refusal = server.policy.refusal
+    monkeypatch.setattr(server.policy, "refusal", lambda name, *rest: names.append(name) or refusal(name, *rest))
+    assert zlib.decompress(answer(server, "data", {"package": "shop", "path": "7.txt"})["data"]) == b"7"
+    assert names == ["shop", "shop"], "may it be sent at all, and is its folder denied"
+
+
 def test_a_relay_keeps_the_files_that_pass_and_asks_whether_they_are_still_those(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # U4

@@ -7,6 +7,8 @@ FOLDER is where they are installed, on the near side alone: `pip install --targe
 """
 
 import importlib.metadata
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -73,18 +75,32 @@ CASES = (
 
 
 class Outcome(NamedTuple):
-    """What came of one. shown: what the function returned, or the error; modules: how many were sent."""
+    """What came of one.
+
+    shown: what the function returned, or the error; modules: how many were sent; requires: what was installed for it.
+    """
 
     case: Case
     works: bool
     shown: str
     modules: int
+    requires: str = ""
 
 
-def attempt(case: Case, python_path: str) -> Outcome:
+ADVICE = re.compile(r"requires=\['([\w.-]+)'\]")
+
+
+def attempt_as_advised(case: Case, python_path: str) -> Outcome:
+    """Use a distribution in a context of its own; once more with what the error says is to be installed, if it does."""
+    outcome = attempt(case, python_path)
+    advice = ADVICE.search(outcome.shown)
+    return attempt(case, python_path, advice[1]) if advice and not outcome.works else outcome
+
+
+def attempt(case: Case, python_path: str, requires: str = "") -> Outcome:
     """Use a distribution in a context of its own."""
     with plasmid.Router() as router:
-        context = router.local(python_path=python_path)
+        context = router.local(python_path=python_path, requires=[requires] if requires else [])
         before = router.modules.sent_to(context.address)[0]
         try:
             with plasmid.timeout(CALL_TIMEOUT_S):
@@ -92,7 +108,7 @@ def attempt(case: Case, python_path: str) -> Outcome:
             works = shown == case.shows
         except Exception as error:  # noqa: BLE001 - whatever the distribution raises is the outcome
             works, shown = False, f"{type(error).__name__}: {error}".partition("\n")[0]
-        return Outcome(case, works, shown, router.modules.sent_to(context.address)[0] - before)
+        return Outcome(case, works, shown, router.modules.sent_to(context.address)[0] - before, requires)
 
 
 def bare_interpreter(folder: str) -> str:
@@ -107,6 +123,7 @@ def row(outcome: Outcome) -> str:
     version = importlib.metadata.version(case.name)
     shown = outcome.shown.replace(sys.path[0], "").replace("|", "\\|")[:240]
     result = "works" if outcome.works else f"no: {shown}"
+    result += f" with `requires=[{outcome.requires!r}]`" if outcome.requires else ""
     return f"| {case.name} {version} | {case.style} | {outcome.modules} | {result} |"
 
 
@@ -116,9 +133,10 @@ HEAD = """# Which distributions work on a far side
 something real in a context of its own, on a Python %s that has the standard library and nothing else, and notes what
 came of it. The uses are in `tests/real/far_distributions.py`. What doesn't work without help falls into three kinds:
 
-- Code that opens files beside itself by `__file__`, or looks for its modules in folders, finds none.
-  `importlib.resources` and `importlib.metadata` work.
-- Compiled modules aren't sent. [`requires=`](how-to/environments.md) installs what needs them.
+- Code that opens files beside itself by `__file__` finds none. `importlib.resources`, `importlib.metadata` and
+  `pkgutil` work.
+- Compiled modules aren't sent. [`requires=`](how-to/environments.md) installs what needs them. Where an error said so,
+  that was done; all else was sent.
 - A module that is imported by a name made up while the program runs isn't permitted until
   [`allow_modules=`](how-to/modules.md) names it.
 
@@ -131,11 +149,12 @@ def main() -> None:
     """Try all, print what came of each, and write the page if its path is given."""
     sys.path.insert(0, sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        python_path = bare_interpreter(folder)
+        os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
+        python_path = bare_interpreter(f"{folder}/python")
         version = subprocess.run([python_path, "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
         outcomes = []
         for case in CASES:
-            outcomes.append(attempt(case, python_path))
+            outcomes.append(attempt_as_advised(case, python_path))
             print(row(outcomes[-1]), flush=True)
     count = sum(outcome.works for outcome in outcomes)
     if sys.argv[2:]:
