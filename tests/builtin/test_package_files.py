@@ -158,8 +158,13 @@ def test_to_read_one_file_the_others_of_its_package_are_not_looked_at(
         (files.folder / "shop" / f"{number}.txt").write_text(str(number))
     server = ModuleServer(allow_data=["shop"], allow_modules=["shop"])
     names: list[str] = []
-    refusal = server.policy.refusal
-    monkeypatch.setattr(server.policy, "refusal", lambda name, *rest: names.append(name) or refusal(name, *rest))
+    plain = server.policy.refusal
+
+    def refusal(name: str, address: bytes) -> "str | None":
+        names.append(name)
+        return plain(name, address)
+
+    monkeypatch.setattr(server.policy, "refusal", refusal)
     assert zlib.decompress(answer(server, "data", {"package": "shop", "path": "7.txt"})["data"]) == b"7"
     assert names == ["shop", "shop"], "may it be sent at all, and is its folder denied"
 
