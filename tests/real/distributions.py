@@ -147,7 +147,7 @@ came of it. The uses are in `tests/real/far_distributions.py`. What doesn't work
 
 def main() -> None:
     """Try all, print what came of each, and write the page if its path is given."""
-    sys.path.insert(0, sys.argv[1])
+    sys.path.insert(0, os.path.abspath(sys.argv[1]))
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
         python_path = bare_interpreter(f"{folder}/python")
