@@ -152,6 +152,18 @@ def test_a_file_arrives_with_its_permissions_and_time_and_nothing_beside_it(arri
     assert arrival.names() == ["out"]
 
 
+@pytest.mark.parametrize("has_advice", [True, False])
+def test_a_file_that_is_flushed_on_its_way_arrives_as_any_other(
+    arrival: Arrival, has_advice: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_advice:
+        monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    block = os.urandom(1 << 19)
+    data = block * 35  # 17.5 MiB: it is flushed twice, and then once more at its end
+    arrival.land([begin(size=len(data))], *[block] * 35, [["end", digest(data)]])
+    assert digest(arrival.out.read_bytes()) == digest(data)
+
+
 def test_no_file_arrives_setuid_or_with_what_umask_takes(arrival: Arrival) -> None:
     arrival.land([small(mode=0o6777)])
     assert stat.S_IMODE(arrival.out.stat().st_mode) == 0o777 & ~umask()

@@ -32,6 +32,8 @@ SKIPPED_MAX = 1000
 
 _NUMBER_MAX = 1 << 62
 _KEPT_BLOCK_SIZE = 1 << 20
+# After so many bytes of a file, the system is told to write them to the disk.
+_FLUSH_SIZE = 8 << 20
 
 
 class TransferError(PlasmidError):
@@ -89,6 +91,7 @@ class Landing:
         self._levels = []  # type: List[Tuple[int, Record]]
         self._fd = -1  # of the file that is coming
         self._size = self._mtime_ns = self._left = 0  # what was announced of it, and how much of it hasn't come
+        self._flushed = 0
         self._single = None  # type: Optional[Tuple[int, int]]  # if no folder comes: permissions and time
         self._done = hashlib.sha256()
         self._kept = self._done
@@ -229,6 +232,7 @@ class Landing:
             self._single = mode, self._mtime_ns
         self._size = size
         self._left = size - start
+        self._flushed = start
         self.state = State.FILE
 
     def _take_bytes(self, data: bytes) -> None:
@@ -240,6 +244,10 @@ class Landing:
         written = os.write(self._fd, data)
         while written < len(data):
             written += os.write(self._fd, memoryview(data)[written:])
+        come = self._size - self._left
+        if come - self._flushed >= _FLUSH_SIZE and not self._levels:
+            place.start_flush(self._fd, self._flushed, come - self._flushed)
+            self._flushed = come
 
     def _take_end(self, record: "Record") -> None:
         self._expect(State.FILE)
