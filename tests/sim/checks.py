@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from plasmid.core import address as addresses
 from plasmid.core.flow import RECEIVE_QUOTA
 from tests.sim.machine import Machine
+from tests.sim.pool import CLOSED, FULL
 from tests.sim.records import NOT_STARTED, REFUSE, CallRecord, Violation
 
 if TYPE_CHECKING:
@@ -32,15 +33,23 @@ def check_call_ended(world: "World", record: CallRecord) -> None:
         allowed = record.cancel_asked or "dropped" in record.found
     elif outcome == "Overloaded":
         allowed = world.quota != RECEIVE_QUOTA or world.outbox_max is not None
+        allowed = allowed or (bool(record.service) and record.found == FULL)
     elif outcome in ("NotSent", "ContextLost"):
         path = world.path(record.caller, record.target)
         allowed = record.target not in world.machines or any(wire.excuse for wire in path)
         # Who sends more than a link takes is told that it has lost the other end.
         allowed = allowed or world.outbox_max is not None
+        allowed = allowed or (bool(record.service) and record.found == CLOSED and is_closed(world, record.target))
     else:
         allowed = False
     if not allowed:
         raise Violation("%s: nothing that happened allows that" % record)
+
+
+def is_closed(world: "World", address: bytes) -> bool:
+    """Return whether the pool of a context was closed."""
+    machine = world.machines[address]
+    return isinstance(machine, Machine) and machine.application.pool.is_closed
 
 
 def check_loss_told(world: "World", where: bytes, gone: bytes, waiting: "list[CallRecord]") -> None:
@@ -103,6 +112,7 @@ def check_books(machine: Machine) -> None:
         "calls served": [len(node.calls.served), len(node.calls.served.per_link)],
         "long bodies going out": [len(node.switch.outgoing)],
         "events": [len(node.events)],
+        "its pool": machine.application.pool.held(),
     }
     for link in node.links.values():
         outbox = link.outbox

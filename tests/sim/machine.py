@@ -15,6 +15,7 @@ from plasmid.core.node import Node
 from plasmid.core.streams import Streams
 from plasmid.core.switch import PARENT
 from tests.sim.network import Buffer, Wire
+from tests.sim.pool import Pool
 from tests.sim.records import ERROR, NESTED, NEVER, REFUSE, CallRecord, StreamRecord, Violation, pattern
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class Machine:
 class Job:
     """A call that the application serves."""
 
-    __slots__ = ("source", "id", "record", "deadline", "no_reply", "cancelled", "done")
+    __slots__ = ("source", "id", "record", "deadline", "no_reply", "cancelled", "done", "then", "share")
 
     def __init__(self, event: events.CallArrived, record: CallRecord) -> None:
         self.source = event.source
@@ -188,6 +189,8 @@ class Job:
         self.no_reply = event.no_reply
         self.cancelled = False
         self.done = False
+        self.then: Callable[[], None] | None = None  # called once it has been answered
+        self.share: Callable[[list[Any], bool], None] | None = None  # takes what comes of it, for all who wait
 
 
 class Application:
@@ -199,6 +202,8 @@ class Application:
         self.clock = machine.clock
         self.rng: random.Random = machine.world.rng
         self.node = machine.node
+        rng = self.rng
+        self.pool = Pool(self, rng.choice((1, 1, 2, 4)), rng.choice((1000, 1000, 3)), rng.choice((0, 100)))
         self.jobs: dict[tuple[bytes, int], Job] = {}
         self.arrived: set[tuple[bytes, int]] = set()
         self.streams: dict[tuple[bytes, int], StreamRecord] = {}  # what is put here
@@ -267,24 +272,28 @@ class Application:
         job = Job(event, record)
         self.jobs[job.source, job.id] = job
         self.arrived.add((job.source, job.id))
+        if record.service:
+            self.pool.offer(job)
+            return
         queue_s = self.rng.choice((0.0, 0.0, 0.0, 0.002, 0.05))
         if queue_s:
-            self.clock.after(queue_s, self._start, job)
+            self.clock.after(queue_s, self.start, job)
         else:
-            self._start(job)
+            self.start(job)
 
     def _answer_stranger(self, event: events.CallArrived) -> None:
         answer = values.encode(["Refused", "who are you?", False, "", [], ""])
         self.node.calls.answer(event.source, event.id, answer, True)
 
-    def _start(self, job: Job) -> None:
+    def start(self, job: Job) -> None:
+        """Run a call, unless nobody waits for it any more."""
         if not self.machine.alive or job.cancelled:
             return
         record = job.record
         if job.deadline is not None and self.clock.now >= job.deadline:
-            self._fail(job, DeadlineExceeded("", "", "its deadline passed before it started", False))
+            self.fail(job, DeadlineExceeded("", "", "its deadline passed before it started", False))
         elif record.behaviour == REFUSE:
-            self._fail(job, Refused("", "", "not for you"))
+            self.fail(job, Refused("", "", "not for you"))
         else:
             record.start()
             if record.behaviour == NESTED:
@@ -308,21 +317,28 @@ class Application:
             if self.world.draining:
                 self._drop(job)
             return
-        if job.record.behaviour == ERROR:
-            payload: list[Any] = ["Remote", str(job.record.uid), None, "tests:Broken", [], "a traceback"]
-            self._answer(job, values.encode(payload), True)
-            return
-        result = pattern(job.record.uid ^ 1, job.record.result_size)
-        self._answer(job, [result], False)
+        is_error = job.record.behaviour == ERROR
+        parts: list[Any] = [job.record.result]
+        if is_error:
+            parts = list(values.encode(["Remote", job.record.error_text, None, "tests:Broken", [], "a traceback"]))
+        if job.share is not None:
+            job.share(parts, is_error)
+        else:
+            self.answer(job, parts, is_error)
 
-    def _fail(self, job: Job, error: Any) -> None:
-        self._answer(job, values.encode([error.code, error.found, error.started, "", [], ""]), True)
+    def fail(self, job: Job, error: Any) -> None:
+        """Answer a call with an error of the protocol's own."""
+        self.answer(job, values.encode([error.code, error.found, error.started, "", [], ""]), True)
 
-    def _answer(self, job: Job, parts: Any, is_error: bool) -> None:
+    def answer(self, job: Job, parts: Any, is_error: bool) -> None:
+        """Answer a call."""
         job.done = True
         if self.jobs.get((job.source, job.id)) is job:
             del self.jobs[job.source, job.id]
         self.node.calls.answer(job.source, job.id, parts, is_error)
+        then, job.then = job.then, None
+        if then is not None:
+            then()
         self.machine.settle()
 
     def _cancelled(self, event: events.CallCancelled) -> None:
@@ -342,7 +358,7 @@ class Application:
                 self._drop(job)
 
     def _drop(self, job: Job) -> None:
-        self._fail(job, Cancelled("", "", "the request was dropped without an answer"))
+        self.fail(job, Cancelled("", "", "the request was dropped without an answer"))
 
     # -- putting
 

@@ -15,6 +15,10 @@ from plasmid.core.events import CallEnded
 HEAD = Struct(">QBIIdQ")
 
 ANSWER, ERROR, REFUSE, NEVER, NESTED = range(5)
+# By which service of the target's pool a call is served; NO_POOL runs at once.
+NO_POOL, PLAIN, SERIAL, SHARED = range(4)
+# What a call of SHARED answers is its key's, and carries a uid that no call has.
+KEY_UID = 1 << 40
 OUTCOMES = frozenset(("result", "error", *errors.CALL_ERRORS))
 NOT_STARTED = ("NotSent", "Refused", "Overloaded")
 
@@ -35,7 +39,7 @@ class CallRecord:
     __slots__ = (
         *("uid", "caller", "target", "behaviour", "size", "result_size", "work_s", "deadline", "no_reply", "inner"),
         *("out", "made_at", "ended_at", "outcome", "found", "arrived", "started", "cancel_asked", "caller_died"),
-        *("target_honest", "then"),
+        *("target_honest", "then", "service", "key"),
     )
 
     def __init__(self, uid: int, caller: bytes, target: bytes, made_at: float) -> None:
@@ -60,6 +64,8 @@ class CallRecord:
         self.caller_died = False
         self.target_honest = True
         self.then: Any = None  # called with this record once it has ended
+        self.service = NO_POOL
+        self.key = 0
 
     def __str__(self) -> str:
         return "call %d %s -> %s (%s), %s %s" % (
@@ -75,6 +81,18 @@ class CallRecord:
         """Return what the callee is told to do."""
         return HEAD.pack(self.uid, self.behaviour, self.size, self.result_size, self.work_s, self.inner)
 
+    @property
+    def result(self) -> bytes:
+        """What the callee answers, if it does."""
+        if self.service == SHARED:
+            return pattern(KEY_UID + self.key, self.key * 7919 % 3000)
+        return pattern(self.uid ^ 1, self.result_size)
+
+    @property
+    def error_text(self) -> str:
+        """What the callee's own error says."""
+        return "key %d" % self.key if self.service == SHARED else str(self.uid)
+
     def take(self, event: CallEnded) -> str:
         """Return how the call ended, from what the node said of it."""
         if event.error is not None:
@@ -82,7 +100,7 @@ class CallRecord:
             return self._code(event.error)
         assert event.body is not None
         if not event.is_error:
-            right = bytes(event.body) == pattern(self.uid ^ 1, self.result_size)
+            right = bytes(event.body) == self.result
             if self.target_honest and not right:
                 raise Violation("%s got a wrong result of %d bytes" % (self, len(event.body)))
             return "result"
@@ -93,7 +111,7 @@ class CallRecord:
         error = remote.rebuild_error(payload, "work", "there")
         self.found = getattr(error, "found", str(error))
         if not isinstance(error, errors.CallError):
-            if self.target_honest and getattr(error, "text", "") != str(self.uid):
+            if self.target_honest and getattr(error, "text", "") != self.error_text:
                 raise Violation("%s got another call's error: %r" % (self, error))
             return "error"
         return self._code(error)

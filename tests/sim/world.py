@@ -20,7 +20,22 @@ from tests.sim import checks
 from tests.sim.evil import Evil
 from tests.sim.machine import Machine
 from tests.sim.network import Clock, Wire
-from tests.sim.records import ANSWER, ERROR, HEAD, NESTED, NEVER, REFUSE, CallRecord, StreamRecord, Violation
+from tests.sim.records import (
+    ANSWER,
+    ERROR,
+    HEAD,
+    NESTED,
+    NEVER,
+    NO_POOL,
+    PLAIN,
+    REFUSE,
+    SERIAL,
+    SHARED,
+    CallRecord,
+    StreamRecord,
+    Violation,
+)
+from tests.sim.supervised import Supervised
 
 # While things happen; then what was never to be answered is dropped, and silence gets the time to be noticed.
 BUSY_S = 12.0
@@ -69,6 +84,8 @@ class World:
         for _ in range(rng.choice((0, 0, 1, 3))):
             if len(self.machines) < 30:
                 self.clock.at(rng.uniform(0, BUSY_S), self._grow, BUSY_S)
+        own = [address for address in self.machines if address]
+        self.supervised = [Supervised(self, each) for each in rng.sample(own, min(len(own), rng.choice((0, 1, 3))))]
         if rng.random() < 0.35:
             self._plan_evil()
         self._plan_calls()
@@ -82,6 +99,9 @@ class World:
             if self.evil is not None:
                 self.evil.die()
             self.draining = True
+            for each in self.supervised:
+                each.check()
+                each.stop()
             for machine in self._honest():
                 machine.application.drop_jobs()
             self.clock.run(END_AT_S)
@@ -167,6 +187,14 @@ class World:
         self.calls[record.uid] = record
         choices = (ANSWER,) * 12 + (ERROR, ERROR, REFUSE, NEVER, NESTED, NESTED)
         record.behaviour = rng.choice(behaviours or choices)
+        if not behaviours:
+            # What is called in a pool doesn't wait for one itself: who waits for whom there is another test's.
+            in_pool = rng.choice((NO_POOL, NO_POOL, NO_POOL, PLAIN, PLAIN, SERIAL, SHARED, SHARED))
+            fits = record.behaviour in (ANSWER, ERROR, REFUSE) or (record.behaviour, in_pool) == (NESTED, PLAIN)
+            record.service = in_pool if fits else NO_POOL
+        if record.service == SHARED:
+            record.key = rng.randrange(1, 6)
+            record.behaviour = ERROR if record.key == 5 else ANSWER
         record.size = rng.choice(SIZES)
         record.result_size = rng.choice(SIZES)
         if rng.random() < 0.004:
@@ -212,7 +240,7 @@ class World:
     def _plan_harm(self) -> None:
         rng = self.rng
         harms = (self._cut, self._stall_briefly, self._silence, self._deafen)
-        harms_to_contexts = (self._kill, self._restart, self._end_child, self._leave)
+        harms_to_contexts = (self._kill, self._restart, self._end_child, self._leave, self._close_pool)
         for _ in range(rng.choice((0, 1, 2, 4))):
             self.clock.at(rng.uniform(0, BUSY_S), self._harm, rng.choice(harms + harms_to_contexts))
 
@@ -259,14 +287,27 @@ class World:
 
     def _replace(self, address: bytes) -> None:
         parent = self.machines[address]
-        if isinstance(parent, Machine) and parent.alive and len(address) < 32:
-            number = parent.node.new_child_number()
-            self._join(parent, number, Machine(self, addresses.child(address, number)))
+        if parent.alive and len(address) < 32:
+            self.start_below(address)
+
+    def start_below(self, address: bytes) -> bytes:
+        """Start a context below the one at `address`; return its own."""
+        parent = self.machines[address]
+        assert isinstance(parent, Machine)
+        number = parent.node.new_child_number()
+        self._join(parent, number, Machine(self, addresses.child(address, number)))
+        return addresses.child(address, number)
 
     def _end_child(self, address: bytes) -> None:
         parent = self.machines[address[:-4]]
         if isinstance(parent, Machine):
             parent.end_child(int.from_bytes(address[-4:], "big"))
+
+    def _close_pool(self, address: bytes) -> None:
+        machine = self.machines[address]
+        if isinstance(machine, Machine):
+            self.note("pool closed", address)
+            machine.application.pool.close()
 
     def _leave(self, address: bytes) -> None:
         child = self.machines[address]
@@ -324,6 +365,8 @@ class World:
                 if record.out is not None and record.ended_at is None and record.target.startswith(gone)
             ]
             self.clock.after(checks.LOSS_TOLD_S, checks.check_loss_told, self, machine.address, gone, waiting)
+            for each in self.supervised:
+                each.lost(gone)
 
     def died(self, machine: "Machine | Evil") -> None:
         """Note that a context is no more."""
