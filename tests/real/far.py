@@ -367,6 +367,30 @@ def call_from_here(context: "Any", fn_name: str, *args: "Any") -> "Any":
     return context.call(globals()[fn_name], *args)
 
 
+def run_and_lose_the_answer(path: str, part: str) -> None:
+    """Note in a file that this ran; write that part of the answer to the link, and end."""
+    from plasmid.core.frames import Kind, Lane, encode
+
+    with open(path, "a") as file:
+        file.write("once\n")
+    job = plasmid.current_call()
+    assert job is not None
+    answer = encode(Kind.REPLY, Lane.REPLY, job.id, job.runtime.node.address, job.source, bytes(100))
+    size = {"none of it": 0, "half of its head": 8, "half of its body": len(answer) - 50}[part]
+    write_to_link(answer[:size])
+    leave(0)
+
+
+@plasmid.takes_econtext
+def outcome_at_root(key: str, econtext: "ExternalContext") -> "list[Any]":
+    """Return how a call of the root's Catalog ended, and whether it had been started."""
+    try:
+        econtext.master.service(Catalog).find(key)
+    except plasmid.CallError as error:
+        return [type(error).__name__, error.started]
+    return ["result", True]
+
+
 @plasmid.takes_econtext
 def ask_catalog(key: str, econtext: "ExternalContext") -> "Any":
     """Return what the root's Catalog has under the key."""
