@@ -18,6 +18,7 @@ from plasmid.core.flow import RECEIVE_QUOTA
 from plasmid.core.switch import PARENT
 from tests.sim import checks
 from tests.sim.evil import Evil
+from tests.sim.harms import BUSY_S, Harms
 from tests.sim.machine import Machine
 from tests.sim.network import Clock, Wire
 from tests.sim.records import (
@@ -37,8 +38,7 @@ from tests.sim.records import (
 )
 from tests.sim.supervised import Supervised
 
-# While things happen; then what was never to be answered is dropped, and silence gets the time to be noticed.
-BUSY_S = 12.0
+# Then what was never to be answered is dropped, and silence has had the time to be noticed.
 DROP_AT_S = 75.0
 END_AT_S = 80.0
 
@@ -59,7 +59,7 @@ def small_outboxes(size_max: "int | None") -> "Iterator[None]":
             module.OUTBOX_SIZE_MAX = before
 
 
-class World:
+class World(Harms):
     """One simulated world. calls: all that were made, by uid. trace: a sum over all that happened and when."""
 
     def __init__(self, seed: int) -> None:
@@ -237,59 +237,6 @@ class World:
         if source.alive:
             source.application.put_on(stream, token)
 
-    def _plan_harm(self) -> None:
-        rng = self.rng
-        harms = (self._cut, self._stall_briefly, self._silence, self._deafen)
-        harms_to_contexts = (self._kill, self._restart, self._end_child, self._leave, self._close_pool)
-        for _ in range(rng.choice((0, 1, 2, 4))):
-            self.clock.at(rng.uniform(0, BUSY_S), self._harm, rng.choice(harms + harms_to_contexts))
-
-    def _harm(self, harm: "object") -> None:
-        children = [address for address in self.wires if not self.is_evil(address)]
-        if children:
-            harm(self.rng.choice(children))  # type: ignore[operator]
-
-    def _cut(self, address: bytes) -> None:
-        wire = self.wires[address]
-        wire.excuse_from_now("cut")
-        for pipe in wire.down, wire.up:
-            pipe.close(False)
-
-    def _stall_briefly(self, address: bytes) -> None:
-        """The link must live through this."""
-        wire = self.wires[address]
-        self.rng.choice((wire.down, wire.up)).stall(self.rng.uniform(0.1, 20.0))
-
-    def _silence(self, address: bytes) -> None:
-        wire = self.wires[address]
-        if not wire.excuse:
-            wire.excuse_from_now("silent both ways")
-            self.clock.after(checks.SILENCE_NOTICED_S, checks.check_silence_noticed, self, address, (True, True))
-        wire.down.stall(float("inf"))
-        wire.up.stall(float("inf"))
-
-    def _deafen(self, address: bytes) -> None:
-        wire = self.wires[address]
-        to_child = self.rng.random() < 0.5
-        if not wire.excuse:
-            wire.excuse_from_now("silent one way")
-            sides = (not to_child, to_child)
-            self.clock.after(checks.SILENCE_NOTICED_S, checks.check_silence_noticed, self, address, sides)
-        (wire.down if to_child else wire.up).stall(float("inf"))
-
-    def _kill(self, address: bytes) -> None:
-        self.machines[address].die()
-
-    def _restart(self, address: bytes) -> None:
-        """Kill a context, and have its parent start another one in its place a while later."""
-        self.machines[address].die()
-        self.clock.after(self.rng.uniform(0.0, 2.0), self._replace, address[:-4])
-
-    def _replace(self, address: bytes) -> None:
-        parent = self.machines[address]
-        if parent.alive and len(address) < 32:
-            self.start_below(address)
-
     def start_below(self, address: bytes) -> bytes:
         """Start a context below the one at `address`; return its own."""
         parent = self.machines[address]
@@ -297,22 +244,6 @@ class World:
         number = parent.node.new_child_number()
         self._join(parent, number, Machine(self, addresses.child(address, number)))
         return addresses.child(address, number)
-
-    def _end_child(self, address: bytes) -> None:
-        parent = self.machines[address[:-4]]
-        if isinstance(parent, Machine):
-            parent.end_child(int.from_bytes(address[-4:], "big"))
-
-    def _close_pool(self, address: bytes) -> None:
-        machine = self.machines[address]
-        if isinstance(machine, Machine):
-            self.note("pool closed", address)
-            machine.application.pool.close()
-
-    def _leave(self, address: bytes) -> None:
-        child = self.machines[address]
-        if isinstance(child, Machine):
-            child.leave()
 
     # -- what happens
 
