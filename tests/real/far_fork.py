@@ -173,3 +173,9 @@ class Slow(plasmid.Service):
 def await_entry() -> None:
     """Wait until Slow.hold() holds its lock."""
     assert entered.wait(far.GATE_TIMEOUT_S)
+
+
+@plasmid.takes_router
+def ends(router: "Router") -> "list[str]":
+    """Return how the children of this context ended."""
+    return [child.end for child in router._ended.values()]

@@ -46,7 +46,7 @@ def test_a_clone_has_what_was_imported_and_is_a_context_of_its_own(  # U1, U7
 def test_a_clone_does_what_every_context_does_on_every_supported_python(  # U1, U2
     router: plasmid.Router, records: Records, version: str
 ) -> None:
-    warm = router.local(python_path=interpreters.interpreter(version), name="warm")
+    warm = router.local(python_path=interpreters.interpreter(version), name="warm", prefer="near")
     warm_pid = warm.call(far_fork.warm_up)
     assert warm.service(far.Counter).add(5) == 5
     clone = router.connect("fork:", via=warm, name="far")
@@ -70,6 +70,7 @@ def test_a_clone_does_what_every_context_does_on_every_supported_python(  # U1, 
     clone.call(far_fork.say, "clone")
     clone.shutdown()
     assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
+    assert warm.call(far_fork.ends) == ["the clone exited with status 0"]
     # Each once: the warm one's pipes and handlers have no part in it.
     records.wait_until(lambda: "clone logged" in records.texts())
     assert sorted(records.texts()) == ["clone from a process", "clone logged", "clone printed"]

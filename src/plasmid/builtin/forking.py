@@ -13,9 +13,14 @@ keeps them in memory all the same, since to take them apart would be to act for 
 every far side does: a watchdog, a link, which is a socketpair to this process, a hello, and its life.
 """
 
+# None of these within a function: an import that asks the parent would wait for ever under the locks.
+import atexit
+import itertools
 import os
 import sys
 import threading
+import warnings
+from _socket import AF_UNIX, SOCK_STREAM, socketpair
 from time import monotonic, sleep
 
 from plasmid import forks, surroundings
@@ -108,6 +113,7 @@ class Request:
                 self.process.close()
 
 
+_numbers = itertools.count(1)
 _requests = {}  # type: Dict[int, Request]
 # Clones whose links may not be with the loop yet: the next clone mustn't keep their ends open.
 _begun = []  # type: List[ChildProcess]
@@ -148,7 +154,7 @@ def _cloned(request: Request, given_up: "Callable[[], str]") -> ChildProcess:
     if job_var.get() is not None:
         found = "what asks for it runs in the very context that is to be cloned, which would copy it half done"
         raise Hindrance(found, "Have a context above ask: router.fork(via=...).")
-    number = id(request)
+    number = next(_numbers)
     _requests[number] = request
     call = runtime.myself.send_call("f", __name__, "clone_here", [[number], {}])
     assert call is not None
@@ -192,8 +198,7 @@ def clone_here(number: int) -> None:
         request.has_begun = request.is_wanted
         if not request.is_wanted:
             return
-    for stream in sys.stdout, sys.stderr:
-        stream.flush()  # or the clone would print it too. Before the locks, as it may have to wait.
+    _flush()  # or the clone would print it too. Before the locks, as it may have to wait.
     ours = []  # type: List[int]
     theirs = []  # type: List[int]
     is_there = False
@@ -223,9 +228,15 @@ def clone_here(number: int) -> None:
             process.close()
 
 
-def _link() -> "Tuple[int, int]":
-    from _socket import AF_UNIX, SOCK_STREAM, socketpair
+def _flush() -> None:
+    for stream in sys.stdout, sys.stderr:
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # it is one of the program's own, or closed
 
+
+def _link() -> "Tuple[int, int]":
     near, far = socketpair(AF_UNIX, SOCK_STREAM)
     return near.detach(), far.detach()
 
@@ -256,8 +267,6 @@ def _fork_at_rest(request: Request, runtime: Runtime, link_fd: int, error_fd: in
 
 
 def _fork() -> int:
-    import warnings
-
     with warnings.catch_warnings():
         # From 3.12 on: that locks which other threads hold stay held. None holds one.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -379,8 +388,6 @@ def own_descriptors(runtime: Runtime, processes: "List[ChildProcess]") -> "List[
 
 def _forget_exits() -> None:
     """Leave to the other process what it is to do at its exit. The clone does what is registered from now on."""
-    import atexit
-
     atexit._clear()
     finalize = getattr(sys.modules.get("weakref"), "finalize", None)
     if finalize is not None:
@@ -405,9 +412,6 @@ def _boot(settings: "Dict[str, Any]", old: Runtime, link_fd: int) -> Runtime:
 
 def _finish() -> None:
     """Do what Python does at its end, but for taking apart what it holds: much of that is shared."""
-    import atexit
-
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    for stream in sys.stdout, sys.stderr:
-        stream.flush()
+    _flush()
