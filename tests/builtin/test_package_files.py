@@ -14,7 +14,7 @@ from plasmid.builtin.kept_data import KeptData
 from plasmid.builtin.modules import ModuleServer
 from plasmid.builtin.package_files import PackageFiles, read_beneath
 from plasmid.core.address import parse
-from plasmid.core.errors import Refused
+from plasmid.core.errors import NotSent, Refused
 from tests.builtin.module_files import Files
 
 CHILD = parse("/3")
@@ -208,6 +208,28 @@ def test_a_relay_keeps_the_files_that_pass_and_asks_whether_they_are_still_those
         late.pop()()
         assert last.answer == answer_then
     assert asked == [b"", digest, digest, digest, digest]
+
+
+def test_a_file_that_could_not_be_asked_for_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes: list[Any] = [NotSent("plasmid.modules", "", "no link"), {"data": zlib.compress(b"a"), "why": ""}]
+    monkeypatch.setattr("plasmid.builtin.data_server.kept", KeptData())
+
+    def call_service_async(service: str, method: str, **kwargs: Any) -> Any:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        call = types.SimpleNamespace(result=lambda timeout: outcome, exception=lambda timeout: None)
+        call.add_done_callback = lambda callback: callback(call)
+        return call
+
+    parent: Any = types.SimpleNamespace(call_service_async=call_service_async)
+    relay = ModuleServer(parent=parent)
+    args = {"package": "far_away", "path": "a.txt"}
+    failed: Any = Asked("data", args)
+    failed.fail = lambda error: setattr(failed, "answer", type(error))
+    relay.handle(failed)
+    assert failed.answer is NotSent
+    assert zlib.decompress(answer(relay, "data", args)["data"]) == b"a"
 
 
 def test_kept_files_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

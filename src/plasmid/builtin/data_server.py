@@ -20,7 +20,7 @@ from plasmid.builtin.module_audit import audit_data
 from plasmid.builtin.module_policy import DENIED, lineage
 from plasmid.builtin.package_files import PackageFiles
 from plasmid.core.address import STEP_SIZE
-from plasmid.core.errors import Refused
+from plasmid.core.errors import PlasmidError, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +97,14 @@ class DataServer:
             self._asking[key] = []
         known = kept.get(*key)
         asked = dict(args, has=known.digest if known is not None else b"")
-        call = self._parent.call_service_async("plasmid.modules", "data", **asked)
+        try:
+            call = self._parent.call_service_async("plasmid.modules", "data", **asked)
+        except PlasmidError as error:  # no link, or no room on it, just now
+            with self._lock:
+                waiting = self._asking.pop(key)
+            for one in [job] + [other for other, _ in waiting]:
+                one.fail(error)
+            return
 
         def answered(call: "Call") -> None:
             file = known

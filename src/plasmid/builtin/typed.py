@@ -69,12 +69,13 @@ class _Typed:
 
         names = dict_of(sys.modules["__main__"])
         sent = self._items.setdefault(address, {})
+        digests = {}
         new = []
         for item in prompt.definitions(names):
             digest = hashlib.sha256(b"".join(values.encode(item))).digest()
             if sent.get(item[1]) == digest:
                 continue
-            sent[item[1]] = digest
+            digests[item[1]] = digest
             new.append(item)
             if item[0] in ("module", "member"):
                 self._modules.policy.sent(address, "__main__", [item[2]])
@@ -82,6 +83,7 @@ class _Typed:
                 self._permit_imports(address, names[item[1]].__code__)
         if new:
             self._call(address, prompt.__name__, "define", new)
+            sent.update(digests)
 
     def _permit_imports(self, address: bytes, code: "CodeType") -> None:
         at_import, later = bytecode.imports_of(code, "__main__", False)
