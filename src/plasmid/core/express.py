@@ -1,4 +1,4 @@
-"""The short way of what comes most: one whole, short frame, read alone, of a call or of its answer.
+"""The short way of what comes most: whole, short frames of calls and of their answers.
 
 It does what feed() of the node would, less what such a frame can't need: no Frame is made of it, no chunk is looked
 for, and where it goes is known. Whatever is different in any respect is left to feed(), untouched; every error is told
@@ -23,65 +23,62 @@ def install(node: "Node") -> None:
     """Have the node take what it is fed by this way where it can."""
     feed, links = node.feed, node.links
 
-    def feed_or_take(id: int, data: bytes, now: float) -> None:
+    def take_or_feed(id: int, data: bytes, now: float) -> None:
         link = links.get(id)
-        if link is None or not take(node, link, data, now):
-            feed(id, data, now)
+        size, start = len(data), 0
+        while link is not None and start < size:
+            end = take(node, link, data, start, now)
+            if not end:
+                break
+            start = end
+        if start < size:
+            feed(id, data[start:], now)
 
-    node.feed = feed_or_take  # type: ignore[method-assign]
+    node.feed = take_or_feed  # type: ignore[method-assign]
 
 
-def take(node: "Node", link: "Link", data: bytes, now: float) -> bool:
-    """Take what was read by a link. False, and nothing was done, if feed() must."""
-    size = len(data)
-    if (
-        not link.decoder.is_empty
-        or link.state is not _OPEN
-        or link.outbox.shares
-        or not HEADER_SIZE < size < COPIED_MAX
-    ):
-        return False
-    body_size, kind, flags, source_size, target_size, id = HEADER.unpack_from(data)
-    target_at = HEADER_SIZE + source_size
+def take(node: "Node", link: "Link", data: bytes, start: int, now: float) -> int:
+    """Take the frame at `start` of what was read by a link; return its end. 0, and nothing was done, if feed() must."""
+    source_at = start + HEADER_SIZE
+    if not link.decoder.is_empty or link.state is not _OPEN or link.outbox.shares or len(data) < source_at:
+        return 0
+    body_size, kind, flags, source_size, target_size, id = HEADER.unpack_from(data, start)
+    target_at = source_at + source_size
     body_at = target_at + target_size
-    if body_at + body_size != size or source_size not in SIZES:
-        return False
+    end = body_at + body_size  # type: int
+    if end > len(data) or end - start >= COPIED_MAX or source_size not in SIZES:
+        return 0
     if flags != _LANE if kind == _REPLY else kind != _CALL or flags & ~NO_REPLY:
-        return False
-    source = data[HEADER_SIZE:target_at]
+        return 0
+    source = data[source_at:target_at]
     if not source.startswith(link.peer):
-        return False
+        return 0
     target = data[target_at:body_at]
     if target != node.address:
-        if not _pass_on(node, link, data, target):
-            return False
+        if not _pass_on(node, link, data[start:end], target):
+            return 0
     elif kind == _CALL:
-        if not _serve(node, link, data, now, source, id, body_at, flags != 0):
-            return False
+        if not _serve(node, link, data[body_at:end], now, source, id, flags != 0):
+            return 0
     else:
         made = node.calls.made.calls
         call = made.get(id)
         if call is None or call.target != source or link.replies.assemblies or node.switch.outgoing:
-            return False
+            return 0
         del made[id]
-        node.events.append(CallEnded(call.ref, data[body_at:], False, None))
+        node.events.append(CallEnded(call.ref, data[body_at:end], False, None))
     link.heard_at = now
-    return True
+    return end
 
 
-def _serve(
-    node: "Node", link: "Link", data: bytes, now: float, source: bytes, id: int, body_at: int, no_reply: bool
-) -> bool:
+def _serve(node: "Node", link: "Link", body: bytes, now: float, source: bytes, id: int, no_reply: bool) -> bool:
     """Hand a call over to be served, as Calls.take_call() does."""
     served = node.calls.served
     inbox = link.inbox
-    if len(data) < body_at + CALL_HEAD.size:
-        return False
-    left, head_size = CALL_HEAD.unpack_from(data, body_at)
-    head_at = body_at + CALL_HEAD.size
-    payload_at = head_at + head_size
-    size = len(data) - body_at
-    if not 0 < head_size <= HEAD_SIZE_MAX or payload_at > len(data) or inbox.held + size > inbox.quota:
+    size = len(body)
+    left, head_size = CALL_HEAD.unpack_from(body) if size >= CALL_HEAD.size else (0, 0)
+    head_end = CALL_HEAD.size + head_size
+    if not 0 < head_size <= HEAD_SIZE_MAX or head_end > size or inbox.held + size > inbox.quota:
         return False
     if link.outbox.flows_size or served.per_link.get(link.id, 0) >= SERVED_PER_LINK_MAX:
         return False
@@ -89,7 +86,7 @@ def _serve(
         return False
     inbox.held += size
     deadline = None if left == NO_DEADLINE else now + left / 1000.0
-    node.events.append(CallArrived(source, id, data[head_at:payload_at], data[payload_at:], deadline, no_reply))
+    node.events.append(CallArrived(source, id, body[CALL_HEAD.size : head_end], body[head_end:], deadline, no_reply))
     return True
 
 

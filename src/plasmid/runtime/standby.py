@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plasmid.runtime.loop import Loop
 
 # How long it is before it looks again. What comes while nobody leads may wait for twice as long.
-LOOK_S = 0.002
+LOOK_S = 0.001
 
 
 class Standby:
