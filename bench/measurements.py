@@ -176,6 +176,8 @@ def many(subject: Subject, size: Size) -> "dict[str, float]":
 
 def fan_in(subject: Subject, size: Size) -> "dict[str, float]":
     """Have many children call this process at once, one small call after the other each."""
+    if type(subject).calls_up is Subject.calls_up:
+        raise NotOffered
     children = started_by(size.at_once, size.at_once, subject)
     count = size.threaded_calls // 3
     all_call_up = getattr(subject, "all_call_up", None) or partial(all_call_up_on_threads, subject)
