@@ -193,6 +193,7 @@ def test_a_first_start_that_fails_is_an_error_unless_nobody_waits_for_it(router:
 
 @pytest.mark.parametrize("way", ["close", "shutdown"])
 def test_who_is_stopped_in_a_pause_or_a_start_is_not_started_again(way: str) -> None:  # U7
+    before = [one.pid for one in leftovers.descendants(os.getpid())]
     with plasmid.Router() as router:
         waiting = router.supervise("local:", name="waiting", restart=PATIENT)
         starting = router.supervise("local:", name="starting", restart=PATIENT)
@@ -219,10 +220,11 @@ def test_who_is_stopped_in_a_pause_or_a_start_is_not_started_again(way: str) -> 
                 each.call(far.add, 1)
             with pytest.raises(plasmid.ContextLost):
                 each.wait()
-    assert (
-        leftovers.descendants(os.getpid()) == []
-        or leftovers.until_empty(lambda: [str(one) for one in leftovers.descendants(os.getpid())], TIMEOUT_S) == []
-    )
+
+    def left() -> "list[str]":
+        return [str(one) for one in leftovers.descendants(os.getpid()) if one.pid not in before]
+
+    assert leftovers.until_empty(left, TIMEOUT_S) == []
 
 
 def test_a_fleet_of_supervised_contexts_goes_on_with_those_that_are_back(router: plasmid.Router) -> None:
