@@ -286,6 +286,13 @@ def long_answers(peer: Peer) -> None:
     peer.linger()
 
 
+def long_answers_asked_early(peer: Peer) -> None:
+    """Ask for 1 MB, 500 times, before the first is answered, and read none of it."""
+    peer.say_hello()
+    write_all(b"".join(peer.call_frame(SERVICE, "give_when_released", {"size": 1_000_000}) for _ in range(500)))
+    peer.linger()
+
+
 def announced_bodies(peer: Peer) -> None:
     """Announce long calls, puts and answers, and send a byte of each."""
     peer.say_hello()

@@ -22,6 +22,8 @@ class Watched(plasmid.Service):
     notes = []  # type: list[str]
     counted = threading.Condition()
     stopped = False
+    released = threading.Event()
+    given = 0
 
     @plasmid.expose(plasmid.AllowAny())
     def add(self, a: int, b: int) -> int:
@@ -40,6 +42,14 @@ class Watched(plasmid.Service):
     @plasmid.expose(plasmid.AllowAny())
     def give(self, size: int) -> bytes:
         """Return so many bytes."""
+        return bytes(size)
+
+    @plasmid.expose(plasmid.AllowAny())
+    def give_when_released(self, size: int) -> bytes:
+        """Return so many bytes once the test lets go."""
+        Watched.released.wait()
+        with Watched.counted:
+            Watched.given += 1
         return bytes(size)
 
     @plasmid.expose(plasmid.AllowAny())

@@ -8,9 +8,11 @@ import pytest
 import plasmid
 from plasmid.builtin.console import LINK_RECORDS_BURST, LINK_RECORDS_PER_S
 from plasmid.core import link, node
+from plasmid.core.flow import OUTBOX_SIZE_MAX
 from plasmid.runtime.console import TEXT_SIZE_MAX
 from tests.hostile import sibling
 from tests.hostile.raw_child import DEADLINE_S, GROWTH_MAX, Memory, scene
+from tests.hostile.sibling import Watched
 
 pytestmark = pytest.mark.real
 
@@ -40,6 +42,22 @@ def test_a_flood_costs_the_root_no_memory_to_speak_of_and_its_sibling_nothing(tm
         # However busy it is, it can always be ended.
         played.evil.shutdown()
         assert played.child.gone.wait(DEADLINE_S)
+
+
+# D9
+def test_calls_that_came_before_their_answers_piled_up_are_not_served_while_nobody_reads_these(tmp_path: Path) -> None:
+    Watched.released.clear()
+    Watched.given = 0
+    with scene(tmp_path) as played, Memory() as memory:
+        try:
+            played.attack("long_answers_asked_early")
+            assert played.calls_waiting(500)
+        finally:
+            Watched.released.set()
+        assert played.calls_waiting(0)
+        played.sibling_goes_on()
+        assert OUTBOX_SIZE_MAX / 1e6 <= Watched.given <= 30
+        assert memory.growth < GROWTH_MAX
 
 
 @pytest.fixture

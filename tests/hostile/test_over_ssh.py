@@ -56,7 +56,7 @@ def test_who_says_no_proper_hello_over_ssh_is_a_failed_connection(
 
 
 # D9
-@pytest.mark.parametrize("attack", ["large_answers", "announced_bodies", "calls_to_a_sibling"])
+@pytest.mark.parametrize("attack", ["long_answers", "announced_bodies", "calls_to_a_sibling"])
 def test_a_flood_over_ssh_costs_the_root_no_memory_to_speak_of_and_its_sibling_nothing(
     tmp_path: Path, ssh_client: Client, attack: str
 ) -> None:

@@ -1,6 +1,8 @@
 """What a pool gives to the invokers and selects of its services, and what it hands out besides calls."""
 
+from plasmid.core.address import number_below
 from plasmid.core.errors import ReceiverClosed
+from plasmid.core.flow import OUTBOX_SIZE_MAX, OWN
 from plasmid.runtime.ports import guard
 from plasmid.runtime.select import Event
 from plasmid.service.invokers import Request, attempt, report
@@ -40,6 +42,16 @@ class PoolBacklog:
     def resume(self, request: Request) -> None:
         """Have such a request served again, by a thread that goes on with it. Only queues and wakes."""
         self._pool.resume(self._queue, request)
+
+    def is_unread(self, address: bytes) -> bool:
+        """Say whether so many answers wait to be sent to the child that leads to a context that no more may."""
+        runtime = getattr(self._pool.router, "runtime", None)  # a stand-in has none
+        switch = None if runtime is None else runtime.node.switch
+        if switch is None or len(address) <= len(switch.address) or not address.startswith(switch.address):
+            return False
+        # Without the router lock, for each call: a little more or less waits by the time this is used.
+        link = switch.links.get(number_below(switch.address, address))
+        return link is not None and link.outbox.shares.get(OWN, 0) + link.outbox.flows_size > OUTBOX_SIZE_MAX
 
     def finish(self, request: Request) -> None:
         """Take note that such a request has ended."""

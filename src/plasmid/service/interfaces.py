@@ -152,6 +152,10 @@ class Backlog(Protocol):
     def resume(self, request: Any) -> None:
         """Have such a request served again, by a thread that goes on with it. Only queues and wakes."""
 
+    def is_unread(self, address: bytes) -> bool:
+        """Say whether so many answers wait to be sent to the child that leads to a context that no more may."""
+        ...
+
     def finish(self, request: Any) -> None:
         """Take note that such a request has ended."""
 

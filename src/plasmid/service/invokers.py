@@ -2,9 +2,10 @@
 
 The pool hands an invoker one request at a time per thread; what may run side by side is told by `max_concurrency`,
 which the pool heeds when it hands out requests. An async method or a generator gives its thread back while it waits;
-the pool goes on counting it as running. The order is always the same: is the caller still waiting, does the
-method exist, do the policies allow the caller, is the message within its limit, and only then are the arguments
-decoded and checked. Whatever user code raises, SystemExit included, is caught in attempt() and becomes an answer.
+the pool goes on counting it as running. The order is always the same: is the caller still waiting, does the method
+exist, do the policies allow the caller, is the message within its limit, does the caller's side read its answers, and
+only then are the arguments decoded and checked. Whatever user code raises, SystemExit included, is caught in attempt()
+and becomes an answer.
 """
 
 from itertools import count
@@ -19,6 +20,7 @@ from plasmid.core.errors import (
     Refused,
     ValueDecodeError,
 )
+from plasmid.core.flow import OUTBOX_SIZE_MAX
 from plasmid.runtime.context import deadline_var, job_var
 from plasmid.runtime.jobs import current_call
 from plasmid.service.methods import PLAIN
@@ -168,6 +170,10 @@ class Invoker:
         limit = service.max_message_size
         if limit and job.size > limit:
             raise method.refused("its arguments are %d bytes; the service takes at most %d" % (job.size, limit))
+        # Many calls may have come before their answers were made. Who doesn't read these isn't served with more.
+        if self.backlog is not None and self.backlog.is_unread(job.source):
+            found = "more than %d bytes of answers wait to be sent to that side" % OUTBOX_SIZE_MAX
+            raise Overloaded(call_text(job), "", found)
         request.method = method
 
     def take_args(self, request: Request) -> None:
