@@ -9,6 +9,7 @@ function. Everything here may be used from any thread.
 """
 
 import atexit
+import select
 import sys
 import threading
 from time import monotonic
@@ -136,11 +137,7 @@ class Router(Ways):
         self.first_closers = []  # type: List[Callable[[], None]]  # of what makes contexts, or lets them in
         self._is_own = _runtime is None or self.has_joined  # else Plasmid has started this process
         if _runtime is None:
-            _runtime = Runtime(addresses.ROOT, name, {"python": "%d.%d.%d" % sys.version_info[:3]})
-            from plasmid.builtin.console import ConsoleServer
-
-            _runtime.jobs.builtin["plasmid.console"] = ConsoleServer().handle
-            _runtime.jobs.in_order["plasmid.console"] = Helpers(1, CLOSE_MAX_S)
+            _runtime = _root_runtime(name)
         self.runtime = _runtime
         if self._is_own:
             _use_fast_codec()
@@ -455,6 +452,21 @@ class Forgetting:
                 names = self.runtime.names
                 for each in [each for each in names if each.startswith(long_gone)]:
                     del names[each]
+
+
+def _root_runtime(name: str) -> Runtime:
+    """Return what runs a root. PlasmidError on a Python that it can't wait with."""
+    if not hasattr(select, "poll"):
+        raise PlasmidError(
+            "Plasmid waits with select.poll, where there is epoll too, and %s has none: it was built without. "
+            "Run the program on another Python." % (sys.executable or "this Python")
+        )
+    from plasmid.builtin.console import ConsoleServer
+
+    runtime = Runtime(addresses.ROOT, name, {"python": "%d.%d.%d" % sys.version_info[:3]})
+    runtime.jobs.builtin["plasmid.console"] = ConsoleServer().handle
+    runtime.jobs.in_order["plasmid.console"] = Helpers(1, CLOSE_MAX_S)
+    return runtime
 
 
 def _use_fast_codec() -> None:

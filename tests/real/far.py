@@ -122,6 +122,13 @@ def lacking(names: "tuple[str, ...]") -> "list[str]":
     return [name for name in names if importlib.util.find_spec(name) is None]
 
 
+def lacking_in(module: str, names: "list[str]") -> "list[str]":
+    """Return which of these names a module here hasn't got."""
+    import importlib
+
+    return [name for name in names if not hasattr(importlib.import_module(module), name)]
+
+
 def set_environment(name: str, value: str) -> None:
     """Set a variable here, for what is started from here."""
     os.environ[name] = value

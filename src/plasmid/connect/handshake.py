@@ -57,6 +57,11 @@ ADVICE = (
         "The Python there lacks a part of its standard library: install the whole of it, or name another with "
         "python_path=.",
     ),
+    (
+        "has no attribute 'poll'",
+        "The Python there was built without select.poll, which Plasmid waits with where there is no epoll, and needs "
+        "beside it: name another with python_path=.",
+    ),
     ("memoryerror", "The machine, or the limit set for the account, is out of memory."),
     ("no space left on device", "A disk there is full."),
     ("command not found", NO_PROGRAM),
