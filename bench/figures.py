@@ -115,4 +115,28 @@ FIGURES = (
     Figure("shared_key_runs", "how often it ran for them", "", "shared_key", at_most(1), at_most(1)),
     Figure("echo_1", "echo of 1 MiB", "MiB/s", "echo_1", at_least(0.5, "raw"), at_least(0.9, "raw")),
     Figure("echo_64", "echo of 64 MiB", "MiB/s", "echo_64", at_least(0.5, "raw"), at_least(0.9, "raw")),
+    Figure(
+        "file_local",
+        "a file of 256 MiB there and back on one machine; raw is `cat`",
+        "MiB/s",
+        "file_local",
+        at_least(0.5, "raw"),
+        at_least(0.9, "raw"),
+    ),
+    Figure(
+        "file_ssh",
+        "the same over ssh; raw is `scp`",
+        "MiB/s",
+        "file_ssh",
+        at_least(0.9, "raw"),
+        at_least(1, "raw"),
+    ),
+    Figure(
+        "small_files",
+        "2,000 files of 4 KiB there and back on one machine; raw is `tar`",
+        "/s",
+        "small_files",
+        at_least(0.9, "raw"),
+        at_least(1, "raw"),
+    ),
 )

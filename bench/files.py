@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,16 +25,15 @@ if __name__ == "__main__":
     sys.path[:1] = [str(root), str(root / "src")]
 
 import plasmid
-from bench import sshd
+from bench import moves, sshd
+from bench.moves import MIB, SMALL_SIZE, cat_or_tar
 from bench.subject import NotOffered
 
-MIB = 1 << 20
 ROUNDS = 5
 FULL_FILE_MIB = 256
 FULL_COUNT = 2000
 QUICK_FILE_MIB = 2
 QUICK_COUNT = 50
-SMALL_SIZE = 4096
 
 
 class Way(NamedTuple):
@@ -79,15 +77,8 @@ def main() -> int:
 
 def sources(folder: Path, quick: bool) -> "tuple[Path, Path]":
     """Make the large file and the folder of small ones."""
-    file, tree = folder / "file", folder / "tree"
-    with file.open("wb") as out:
-        for _ in range(QUICK_FILE_MIB if quick else FULL_FILE_MIB):
-            out.write(os.urandom(MIB))
-    for number in range(QUICK_COUNT if quick else FULL_COUNT):
-        below = tree / str(number % 20)
-        below.mkdir(parents=True, exist_ok=True)
-        (below / str(number)).write_bytes(os.urandom(SMALL_SIZE))
-    return file, tree
+    file = moves.large_file(folder / "file", QUICK_FILE_MIB if quick else FULL_FILE_MIB)
+    return file, moves.tree(folder / "tree", QUICK_COUNT if quick else FULL_COUNT)
 
 
 def local_races(router: plasmid.Router, file: Path, tree: Path) -> "Iterator[Race]":
@@ -101,7 +92,7 @@ def local_races(router: plasmid.Router, file: Path, tree: Path) -> "Iterator[Rac
         size,
         "MiB/s",
         [
-            Way("cat", lambda there: shell(f"cat {file} > {there}")),
+            Way("cat", lambda there: cat_or_tar(file, there)),
             Way("fetch", lambda there: plasmid.files.fetch(child, file, there)),
             Way("put", lambda there: plasmid.files.put(child, file, there)),
         ],
@@ -111,7 +102,7 @@ def local_races(router: plasmid.Router, file: Path, tree: Path) -> "Iterator[Rac
         count,
         "files/s",
         [
-            Way("tar", lambda there: shell(f"mkdir {there}; tar -C {tree} -cf - . | tar -C {there} -xf -")),
+            Way("tar", lambda there: cat_or_tar(tree, there)),
             Way("fetch", lambda there: plasmid.files.fetch(child, tree, there)),
             Way("put", lambda there: plasmid.files.put(child, tree, there)),
         ],
@@ -130,25 +121,17 @@ def ssh_races(router: plasmid.Router, held: contextlib.ExitStack, file: Path) ->
     plasmid.files.fetch(far, "/etc/passwd", file.with_name("first"))
     size = file.stat().st_size // MIB
     # Neither logs in while it is measured: scp goes by a connection that is there, as fetch and put do.
-    control = f"-o ControlPath={file.with_name('control')}"
-    shell(f"ssh {' '.join(arguments)} {control} -MNf bench")
-    held.callback(shell, f"ssh {' '.join(arguments)} {control} -q -O exit bench")
-    scp = f"scp -q -O {' '.join(arguments)} {control}"
+    scp = held.enter_context(moves.scp(arguments, file.parent))
     yield Race(
         f"one file of {size} MiB over ssh",
         size,
         "MiB/s",
         [
-            Way("scp", lambda there: shell(f"{scp} bench:{file} {there}")),
+            Way("scp", lambda there: scp.fetch(file, there)),
             Way("fetch", lambda there: plasmid.files.fetch(far, file, there)),
             Way("put", lambda there: plasmid.files.put(far, file, there)),
         ],
     )
-
-
-def shell(command: str) -> None:
-    """Run a line of shell."""
-    subprocess.run(["sh", "-euc", command], stdin=subprocess.DEVNULL, check=True)
 
 
 def timed(way: Way, there: Path) -> float:

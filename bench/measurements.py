@@ -11,7 +11,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from bench import machine, sshd
+from bench import machine, moves, sshd
 from bench.subject import NotOffered, Subject, timed_calls
 
 KIB = 1024
@@ -28,10 +28,32 @@ class Size(NamedTuple):
     at_once: int
     large_mib: int
     crowd: int
+    file_mib: int
+    small_files: int
 
 
-FULL = Size(calls=2000, threaded_calls=300, pipelined_calls=8000, starts=5, at_once=20, large_mib=64, crowd=200)
-QUICK = Size(calls=200, threaded_calls=30, pipelined_calls=1500, starts=1, at_once=4, large_mib=8, crowd=6)
+FULL = Size(
+    calls=2000,
+    threaded_calls=300,
+    pipelined_calls=8000,
+    starts=5,
+    at_once=20,
+    large_mib=64,
+    crowd=200,
+    file_mib=256,
+    small_files=2000,
+)
+QUICK = Size(
+    calls=200,
+    threaded_calls=30,
+    pipelined_calls=1500,
+    starts=1,
+    at_once=4,
+    large_mib=8,
+    crowd=6,
+    file_mib=2,
+    small_files=50,
+)
 WARM_UP_CALLS = 200
 WINDOW = 1000
 THREADS = 8
@@ -229,6 +251,24 @@ def ssh(subject: Subject, size: Size) -> "dict[str, float]":
     return {"ssh_bare": median(bare[1:]), "ssh_extra": median(answers[1:]) - median(bare[1:])}
 
 
+def file_local(subject: Subject, size: Size) -> "dict[str, float]":
+    """Copy one large file there and back on this machine."""
+    return {"file_local": moves.file_rate(subject, size.file_mib)}
+
+
+def file_ssh(subject: Subject, size: Size) -> "dict[str, float]":
+    """Copy one large file there and back over a private ssh server."""
+    if type(subject).copying is Subject.copying:
+        raise NotOffered
+    with sshd.running() as arguments:
+        return {"file_ssh": moves.file_rate(subject, size.file_mib, arguments)}
+
+
+def small_files(subject: Subject, size: Size) -> "dict[str, float]":
+    """Copy a folder of many small files there and back on this machine."""
+    return {"small_files": moves.tree_rate(subject, size.small_files)}
+
+
 MEASUREMENTS = {
     "interpreter": Measurement(interpreter, pinned=True),
     "boot": Measurement(boot, pinned=True),
@@ -245,6 +285,9 @@ MEASUREMENTS = {
     "threads": Measurement(threads, pinned=False),
     "echo_1": Measurement(echo_1, pinned=False),
     "echo_64": Measurement(echo_64, pinned=False),
+    "file_local": Measurement(file_local, pinned=False),
+    "file_ssh": Measurement(file_ssh, pinned=False),
+    "small_files": Measurement(small_files, pinned=False),
 }
 
 

@@ -1,13 +1,17 @@
 """Plasmid, used as its documentation says: a typed client for calls down and up, a function for the echo."""
 
+import contextlib
 import os
 from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import plasmid
 from bench import probe
 from bench.machine import BARE_PYTHON
+from bench.moves import Copier
 from bench.subject import Subject
 
 
@@ -89,6 +93,16 @@ class Own(Subject):
 
     def echo(self, child: OwnChild, data: bytes) -> bytes:
         return child.context.call(probe.echo, data)  # type: ignore[no-any-return]
+
+    @contextlib.contextmanager
+    def copying(self, ssh_args: "Sequence[str]") -> "Iterator[Copier]":
+        context = (
+            self.router.ssh("bench", ssh_args=list(ssh_args))
+            if ssh_args
+            else self.router.local(python_path=BARE_PYTHON)
+        )
+        yield Copier(partial(plasmid.files.put, context), partial(plasmid.files.fetch, context))
+        context.shutdown()
 
 
 def first_answer(context: Any) -> OwnChild:

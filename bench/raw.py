@@ -1,20 +1,23 @@
 """The raw limit: two processes, a socketpair, one frame each way, a small dict through the C codec, nothing else."""
 
+import contextlib
 import os
 import platform
 import select
 import socket
 import subprocess
+import tempfile
 import threading
 import zlib
 from _queue import SimpleQueue
+from collections.abc import Iterator, Sequence
 from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
 import msgpack as untyped_msgpack  # type: ignore[import-untyped]
 
-from bench import raw_far
+from bench import moves, raw_far
 from bench.machine import BARE_PYTHON
 from bench.subject import Subject
 from plasmid.boot.bundle import strip
@@ -118,6 +121,15 @@ class Raw(Subject):
     def echo(self, child: RawChild, data: bytes) -> "bytes | bytearray":
         child.wire.write(raw_far.HEAD.pack(len(data), raw_far.ECHO, 0), data)
         return child.wire.next()
+
+    @contextlib.contextmanager
+    def copying(self, ssh_args: "Sequence[str]") -> "Iterator[moves.Copier]":
+        """Give what the machine's own programs do; they need no child."""
+        if not ssh_args:
+            yield moves.Copier(moves.cat_or_tar, moves.cat_or_tar)
+            return
+        with tempfile.TemporaryDirectory(prefix="plasmid-bench-") as name, moves.scp(ssh_args, Path(name)) as copier:
+            yield copier
 
     def pipeline(self, child: RawChild, count: int, window: int) -> None:
         """One thread sends, each call in a write of its own, and takes what has come."""

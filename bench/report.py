@@ -15,7 +15,8 @@ How Plasmid compares with what the machine allows{and_peers}, measured by `make 
 
 *raw* is the limit: two processes and a socketpair, one frame each way, a small dict through the C codec at both ends,
 and nothing else; for a boot, a child that gets less than 2 KiB of source, and that codec. A service call of Plasmid
-does all of that, and is routed, checked, authorised and given to a pool. *x raw* is the median of the ratios within
+does all of that, and is routed, checked, authorised and given to a pool. For files it is `cat`, `scp` and `tar`, which
+neither verify what they wrote nor flush it to the disk, as Plasmid does. *x raw* is the median of the ratios within
 each round: absolute figures move with whatever else the machine does, ratios far less. *spread* is half the distance
 between the quartiles of that ratio, or of the figure itself where there is none, in percent of the median.
 

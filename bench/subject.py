@@ -3,8 +3,12 @@
 All adapters run the same small method: small(key, n) gives {"key": key, "n": n, "ok": True}.
 """
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Any
+
+from bench.moves import Copier
 
 
 class NotOffered(Exception):
@@ -64,6 +68,10 @@ class Subject:
 
     def echo(self, child: Any, data: bytes) -> "bytes | bytearray | memoryview":
         """Send bytes there and return them when they have come back."""
+        raise NotOffered
+
+    def copying(self, ssh_args: "Sequence[str]") -> "AbstractContextManager[Copier]":
+        """Give what copies files on this machine, or to the host that `ssh` is led to by these arguments."""
         raise NotOffered
 
     def boot_bytes(self, child: Any) -> int:

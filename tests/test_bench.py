@@ -106,6 +106,18 @@ def test_files_are_measured_beside_the_programs_that_move_them_otherwise() -> No
     assert names == ["cat", "fetch", "put", "tar", "fetch", "put", "scp", "fetch", "put"]
 
 
+def test_files_there_and_back_are_in_the_table_beside_the_programs_that_move_them_otherwise() -> None:
+    parts.required_program("scp", "openssh-client")
+    sshd.require_openssh()
+    names = ["file_local", "file_ssh", "small_files"]
+    said = json.loads(run_bench("--quick", "--only", ",".join(names), "--json").stdout)
+    assert said["failures"] == []
+    assert sorted(said["figures"]) == names
+    for figure in said["figures"].values():
+        assert sorted(figure["medians"]) == ["plasmid", "raw"]
+        assert isinstance(figure["must"], bool)
+
+
 def test_imports_are_measured_beside_those_from_a_disk(tmp_path: Path) -> None:
     page = tmp_path / "imports.md"
     argv = [sys.executable, str(Path(RUN_PY).with_name("imports.py")), "--quick", "--write", str(page)]
