@@ -138,7 +138,9 @@ def test_a_program_ends_with_the_call_that_waits_for_it_however_far_away(  # D7
     receiver = plasmid.Receiver(router)
     below = router.local(via=context, name="below")
     call = context.call_async(far.run_stubborn, below, STUBBORN, receiver.to_sender())
-    pids = [int(word) for word in receiver.get(TIMEOUT_S).split()]
+    first = plasmid.Select([receiver, call]).get(TIMEOUT_S)
+    assert first.source is receiver, call.exception()
+    pids = [int(word) for word in first.data.split()]
     assert len(leftovers.running(pids)) == 2
     call.cancel()
     assert gone(pids) == []
