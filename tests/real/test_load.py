@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 
 import pytest
 
@@ -64,15 +63,11 @@ def test_small_calls_go_on_while_64_mib_go_each_way(context: plasmid.Context) ->
     assert counter.add(0) == 0
     data = os.urandom(1 << 20) * (BIG >> 20)
     call = context.call_async(far.echo, data)
-    slowest = 0.0
     count = 0
     while not call.done():
-        begun = time.monotonic()
         count = counter.add(1)
-        slowest = max(slowest, time.monotonic() - begun)
     assert call.result(TIMEOUT_S) == data
     assert count >= 10
-    assert slowest < 1
 
 
 @one_way

@@ -20,6 +20,11 @@ ROOM_ENOUGH = 9
 WAIT_S = 30.0
 
 
+def below() -> "list[int]":
+    """Return the numbers of the processes below this one."""
+    return sorted(process.pid for process in leftovers.descendants(os.getpid()))
+
+
 @contextlib.contextmanager
 def room_for(spare: int) -> "Iterator[None]":
     """Leave this process room for so many more descriptors."""
@@ -38,7 +43,7 @@ def test_a_context_that_cannot_be_started_for_lack_of_descriptors_leaves_nothing
     sibling = router.local(name="sibling")
     assert sibling.call(far.add, 1) == 11
     router.connect(url, name="first").shutdown()  # what is imported then, takes descriptors too
-    before = leftovers.descendants(os.getpid())
+    before = below()
     texts = set()
     for spare in range(ROOM_ENOUGH):
         held = far_descriptors.open_descriptors()
@@ -50,7 +55,7 @@ def test_a_context_that_cannot_be_started_for_lack_of_descriptors_leaves_nothing
                 texts.add((error.found.replace(sys.executable, "python"), error.advice.partition(" (")[0]))
             assert sibling.call(far.add, spare) == spare + 10
         assert far_descriptors.open_descriptors() == held
-        assert leftovers.descendants(os.getpid()) == before
+        assert below() == before
     assert spare > 2
     program = url.partition(":")[0].replace("local", "python")
     assert texts == {(f"no descriptor is left here to start {program} with", "Raise the limit")}
@@ -60,7 +65,7 @@ def test_a_context_that_cannot_be_started_for_lack_of_descriptors_leaves_nothing
 def test_of_many_that_are_started_at_once_those_fail_for_which_there_is_no_room(router: plasmid.Router) -> None:
     require_linux()
     router.connect_all([{"url": "local:", "name": "first"}])["first"].shutdown()
-    held, before = far_descriptors.open_descriptors(), leftovers.descendants(os.getpid())
+    held, before = far_descriptors.open_descriptors(), below()
     with room_for(20):
         hosts = router.connect_all([{"url": "local:", "name": f"c{number}"} for number in range(12)], limit=12)
     started, failed = list(hosts), hosts.failures
@@ -70,7 +75,7 @@ def test_of_many_that_are_started_at_once_those_fail_for_which_there_is_no_room(
     for context in started:
         assert context.call(far.add, 1) == 11
         context.shutdown()
-    assert leftovers.descendants(os.getpid()) == before
+    assert below() == before
     assert far_descriptors.open_descriptors() == held
 
 
