@@ -169,6 +169,10 @@ class FakeJobs:
         """Wait until the thread is needed."""
         parking.wait(None)
 
+    def hold(self, help: "Callable[[bool], bool]") -> None:
+        """Have it help at once."""
+        help(True)
+
 
 class FakeRouter:
     """Stands in for a Router where a Pool and its services need one. address: that of the context it plays."""

@@ -180,10 +180,18 @@ class Jobs:
         """Have a thread that serves calls wait for parking.release(); it takes in what comes meanwhile."""
         self._runtime.loop.park(parking)
 
+    def hold(self, help: "Callable[[bool], bool]") -> None:
+        """Have the loop's own thread call help() at each look, until that returns False. Under the router lock."""
+        standby = self._runtime.loop.standby
+        if standby is None:
+            help(True)
+        else:
+            standby.help = help
+
     def close(self) -> None:
         """End the threads; what they run is waited for no longer than a second each."""
         self.functions.put(None)
-        for helpers in list(self.in_order.values()) + [self.helpers]:
+        for helpers in [*self.in_order.values(), self.helpers]:
             if helpers is not None:
                 helpers.close()
 
@@ -249,7 +257,7 @@ class Jobs:
 
     def cancelled(self, event: "events.CallCancelled") -> None:
         """Take note that nobody waits for a call. A handler of the loop."""
-        job = self.running.pop((event.source, event.id), _nothing)()
+        job = self.running.pop((event.source, event.id), lambda: None)()
         if job is not None:
             job.cancelled = True
             for stop in list(job.stops):
@@ -260,10 +268,6 @@ class Jobs:
         self.running.pop((source, id), None)
         error = Cancelled("", "", "%s dropped the request without an answer" % name)
         self._runtime.node.calls.answer(source, id, _protocol_error(error), True)
-
-
-def _nothing() -> None:
-    """Stands for a reference to a job that is no more."""
 
 
 def _run_builtin(handler: "Callable[[Job], None]", job: Job) -> None:
@@ -285,8 +289,8 @@ def _is_head(head: "Any") -> bool:
 def _protocol_error(error: Exception) -> "List[Buffer]":
     """Return the encoded payload of an ERROR that comes before any user code."""
     code = getattr(error, "code", ProtocolError.code)
-    parts = values.encode([code, getattr(error, "found", str(error)), getattr(error, "started", False), "", [], ""])
-    return list(parts)
+    found = getattr(error, "found", str(error))
+    return list(values.encode([code, found, getattr(error, "started", False), "", [], ""]))
 
 
 def current_call() -> "Optional[Job]":

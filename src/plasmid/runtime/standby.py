@@ -25,7 +25,8 @@ LOOK_S = 0.001
 class Standby:
     """The thread. Guarded by the router lock.
 
-    parking: where it leads; it is never released. looks: whether it looks again within LOOK_S, unasked.
+    parking: where it leads; it is never released. looks: whether it looks again within LOOK_S, unasked. help: called at
+    each look, with whether it is the last, until it returns False; see Jobs.hold().
     """
 
     def __init__(self, loop: "Loop", poller: "Any") -> None:
@@ -42,6 +43,7 @@ class Standby:
         self._sleep = threading.Lock()
         self._sleep.acquire()
         self._is_shut = False
+        self.help = None  # type: Optional[Callable[[bool], bool]]
         self.looks = True
         self.thread = threading.Thread(target=self._run, name="plasmid-loop", daemon=True)
 
@@ -77,6 +79,11 @@ class Standby:
                 leads = loop.leader is None and loop.leads == seen
                 # A leader who has been there since the last look may stay long. It says so when it leaves.
                 self.looks = leads or loop.leader is None or loop.leads != seen
+                if self.help is not None:
+                    # All that help can, if this thread is about to lead and won't look for a while.
+                    if not self.help(leads) or leads:
+                        self.help = None
+                    self.looks = True
                 seen = loop.leads
             if leads:
                 loop.lead(self.parking, None)

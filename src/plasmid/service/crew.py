@@ -59,6 +59,7 @@ class Crew:
         self.blocked_max = blocked_max
         self.busy = 0
         self.blocked = 0
+        self.handed = None  # type: Optional[Worker]  # who was handed the latest task
         self.idle = []  # type: List[Worker]
         self.workers = set()  # type: Set[Worker]
         self._count = 0  # of threads ever started, for their names
@@ -107,11 +108,15 @@ class Crew:
 
     def hand_over(self, task: "Any") -> None:
         """Have a thread that rests do this. Only where there is one."""
-        worker = self.idle.pop()
+        worker = self.handed = self.idle.pop()
         worker.task = task
         worker.is_busy = True
         self.busy += 1
         worker.parking.release()
+
+    def is_burst(self) -> bool:
+        """Say whether the thread that takes in what comes has been handed a task of it, and is about to begin."""
+        return self.handed is not None and self.handed.parking.is_released and self.handed.parking.wake_fd >= 0
 
     def begin(self, worker: Worker) -> None:
         """Count a thread among those that work."""

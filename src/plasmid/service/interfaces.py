@@ -123,6 +123,9 @@ class Jobs(Protocol):
     def park(self, parking: "Parking") -> None:
         """Have this thread wait for parking.release(); it may take in what comes meanwhile."""
 
+    def hold(self, help: "Callable[[bool], bool]") -> None:
+        """Have help() called a moment later, and again until it returns False; with True if it is the last time."""
+
 
 class Host(Protocol):
     """What a pool needs of a router."""

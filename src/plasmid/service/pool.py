@@ -157,15 +157,27 @@ class Pool(Workshop):
     def submit(self, job: "Message") -> None:
         """Take a call that has arrived. Called with the router lock held: it files the call and wakes a thread."""
         with self._lock:
-            refuse = self._file(job)
+            # More of what that thread has read: it does them one after the other, and if it takes long it gets help.
+            is_burst = self._crew.is_burst()
+            refuse = self._file(job, wake=not is_burst)
             squeezed = self._schedule.squeezed
             if squeezed:
                 self._schedule.squeezed = []
+        if is_burst:
+            self.router.jobs.hold(self.help)
         # Not here: an answer takes the router lock, and a good text asks the runtime for the caller's name.
         if refuse is not None:
             self.router.jobs.defer(fail, job, refuse)
         for request in squeezed:
             self.router.jobs.defer(fail, request.job, overloaded)
+
+    def help(self, everyone: bool) -> bool:
+        """Wake a thread, or as many as there is work for, if calls still wait. Return whether some did."""
+        with self._lock:
+            waiting = sum(len(queue.arrived) for queue in self._schedule.ring) + len(self._waiting_room.due)
+            for _ in range(min(waiting, self.size if everyone else 1)):
+                self._wake()
+            return waiting > 0
 
     def _file(self, job: "Message", wake: bool = True) -> "Optional[Refuse]":
         """Put a call where it belongs. Return what makes the error to answer it with, if it can't be taken."""
