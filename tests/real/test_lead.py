@@ -144,6 +144,50 @@ class Names(Service):
         return threading.current_thread().name
 
 
+class Meeting(Service):
+    """Needs as many threads at once as it has calls."""
+
+    def __init__(self, router: Any, parties: int) -> None:
+        super().__init__(router)
+        self.barrier = threading.Barrier(parties)
+
+    @expose(AllowAny())
+    def meet(self) -> int:
+        """Wait for all others."""
+        return self.barrier.wait(TIMEOUT_S)
+
+
+def start_together(pair: Pair, service: str, method: str, count: int) -> "list[Any]":
+    """Start so many calls of the child, which come to it in one piece."""
+    context = Context(pair.root, CHILD)
+    calls: list[Any] = []
+    with pair.child.lock:  # nothing is taken in there meanwhile
+        calls += [context.send_call("s", service, method, {}) for _ in range(count)]
+    return calls
+
+
+def test_the_thread_that_reads_calls_which_come_together_runs_them_one_after_the_other(pair: Pair) -> None:
+    host = child.Host(pair.child)
+    with Pool(host, services=[Names(host)], size=4) as pool:
+        crowds = []
+        for _ in range(50):
+            start_together(pair, Names.name(), "thread", 1)[0].result()
+            crowds.append([call.result() for call in start_together(pair, Names.name(), "thread", 4)])
+        assert 1 <= len(pool._crew) <= 4
+    # Where the loop's own thread read them, or saw some wait, others had a part in it.
+    assert any(len(set(crowd)) == 1 for crowd in crowds)
+
+
+@pytest.mark.parametrize("parties", [2, 8])
+def test_calls_that_came_together_get_a_thread_each_if_the_first_takes_long(pair: Pair, parties: int) -> None:
+    host = child.Host(pair.child)
+    with Pool(host, services=[Meeting(host, parties), Names(host)], size=8):
+        for _ in range(20):
+            start_together(pair, Names.name(), "thread", 1)[0].result()
+            calls = start_together(pair, Meeting.name(), "meet", parties)
+            assert sorted(call.result() for call in calls) == list(range(parties))
+
+
 def test_the_thread_of_a_pool_that_reads_a_call_runs_it(pair: Pair) -> None:
     host = child.Host(pair.child)
     with Pool(host, services=[Names(host)], size=4):

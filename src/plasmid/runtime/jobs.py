@@ -86,7 +86,7 @@ class Job:
 
         def find(name: str) -> "Optional[type]":
             trusted = find_any if self.from_parent else declared.get
-            return (classes(name) if classes is not None else None) or trusted(name)
+            return (classes and classes(name)) or trusted(name)
 
         return values.decode(self.payload, find, self.runtime.handle)
 
