@@ -1,7 +1,7 @@
 """Pool: the threads of a context's services, and the table of what is served there.
 
-The runtime hands each service call to submit(), which only files it and wakes a thread. What the threads do then is in
-workshop.py; here is what users see: what is served, what comes in, and the end.
+The runtime hands each service call to submit(), which only files it and wakes a thread if need be. What the threads do
+then is in workshop.py; here is what users see: what is served, what comes in, and the end.
 """
 
 from threading import Event, Lock, Thread, current_thread
@@ -155,7 +155,7 @@ class Pool(Workshop):
     # What comes in
 
     def submit(self, job: "Message") -> None:
-        """Take a call that has arrived. Called with the router lock held: it files the call and wakes a thread."""
+        """Take a call that has arrived: file it, and wake a thread if need be. Called with the router lock held."""
         with self._lock:
             # More of what that thread has read: it does them one after the other, and if it takes long it gets help.
             is_burst = self._crew.is_burst()
