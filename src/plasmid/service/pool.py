@@ -172,9 +172,9 @@ class Pool(Workshop):
             self.router.jobs.defer(fail, request.job, overloaded)
 
     def help(self, everyone: bool) -> bool:
-        """Wake a thread, or as many as there is work for, if calls still wait. Return whether some did."""
+        """Wake a thread, or as many as there is work for, if some still waits. Return whether any did."""
         with self._lock:
-            waiting = sum(len(queue.arrived) for queue in self._schedule.ring) + len(self._waiting_room.due)
+            waiting = sum(queue.waiting() for queue in self._schedule.ring) + len(self._waiting_room.due)
             for _ in range(min(waiting, self.size if everyone else 1)):
                 self._wake()
             return waiting > 0

@@ -67,6 +67,10 @@ class ServiceQueue:
         limit = self.invoker.max_concurrency  # type: int
         return limit <= 0 or self.running < limit
 
+    def waiting(self) -> int:
+        """Return how many threads could be of use: one for each request, of whatever kind."""
+        return len(self.resumed) + len(self.ready) + len(self.arrived) + (self.delivery is not None)
+
     def take(self) -> Request:
         """Return the next request, and count it as running. Only when may_run()."""
         if not self.resumed and self.delivery is None:
