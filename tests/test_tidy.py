@@ -22,6 +22,7 @@ LAYERS = (
     (
         "core/__init__.py",
         "core/errors.py",
+        "core/connect_error.py",
         "core/extensions.py",
         "core/values.py",
         "core/short_values.py",

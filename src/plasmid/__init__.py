@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from plasmid.connect.restarts import Restart as Restart
     from plasmid.connect.secret import Secret as Secret
     from plasmid.connect.supervised import Supervised as Supervised
+    from plasmid.core.connect_error import ConnectError as ConnectError
     from plasmid.core.errors import CallError as CallError
     from plasmid.core.errors import Cancelled as Cancelled
-    from plasmid.core.errors import ConnectError as ConnectError
     from plasmid.core.errors import ContextLost as ContextLost
     from plasmid.core.errors import DeadlineExceeded as DeadlineExceeded
     from plasmid.core.errors import NotSent as NotSent

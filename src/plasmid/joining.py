@@ -24,7 +24,8 @@ from plasmid.builtin import lending, listening, sockets
 from plasmid.core import address as addresses
 from plasmid.core import values
 from plasmid.core.calls import Calls, OutCall
-from plasmid.core.errors import ConnectError, NotSent, PlasmidError, Refused
+from plasmid.core.connect_error import ConnectError
+from plasmid.core.errors import NotSent, PlasmidError, Refused
 from plasmid.core.events import LinkEnded, LinkLeft, LinkOpened
 from plasmid.core.remote import shown
 from plasmid.core.switch import PARENT
@@ -231,7 +232,7 @@ def _why_not(path: str, error: OSError) -> "tuple[str, str, str]":
             owner = "another user"
         found = "this process runs as the user %d, and may not enter the folder of %s" % (os.geteuid(), owner)
         return found, "", "Only the user who listens may join."
-    if isinstance(error, TimeoutError):
+    if isinstance(error, (TimeoutError, BlockingIOError)):
         return "the listener takes nobody in just now", "", "Try again, or allow more time with connect_timeout=."
     return error.strerror or str(error), "", ""
 

@@ -10,7 +10,8 @@ PUBLIC = {
     "plasmid.chain": "Chain",
     "plasmid.channel": "Channel",
     "plasmid.connect.secret": "Secret",
-    "plasmid.core.errors": "CallError Cancelled ConnectError ContextLost DeadlineExceeded NotSent Overloaded"
+    "plasmid.core.connect_error": "ConnectError",
+    "plasmid.core.errors": "CallError Cancelled ContextLost DeadlineExceeded NotSent Overloaded"
     " PlasmidError ProtocolError ReceiverClosed Refused RemoteError UnsendableValue ValueDecodeError",
     "plasmid.builtin.files": "FileService",
     "plasmid.builtin.push": "PushFileService",

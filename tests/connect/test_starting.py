@@ -19,7 +19,7 @@ from plasmid.boot.first_stage import first_stage
 from plasmid.connect.connector import Connector
 from plasmid.connect.local import Local
 from plasmid.connect.starting import Started, start
-from plasmid.core.errors import ConnectError
+from plasmid.core.connect_error import ConnectError
 from tests.boot.test_first_stage import packed
 from tests.connect.stand_ins import stand_in
 from tests.real.interpreters import TOO_OLD, interpreter

@@ -91,7 +91,7 @@ ERROR_TYPES = [
     "builtins:OSError",
     "subprocess:Popen",
     "plasmid.core.errors:NotSent",
-    "plasmid.core.errors:ConnectError",
+    "plasmid.core.connect_error:ConnectError",
     "plasmid.core.errors:RemoteError",
     "asyncio:CancelledError",
     ":",

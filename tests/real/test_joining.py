@@ -1,5 +1,6 @@
 """Another process of the same user joins the tree by a Unix socket: with no authority, or with what is lent to it."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -119,6 +120,20 @@ def test_an_error_of_a_lent_call_arrives_as_its_own(
         )
 
 
+def test_who_finds_the_door_full_is_told_so(tmp_path: Path) -> None:  # U9
+    with socket.socket(socket.AF_UNIX) as door, contextlib.ExitStack() as crowd:
+        door.bind(str(tmp_path / "s"))
+        door.listen(0)
+        for _ in range(2):
+            one = crowd.enter_context(socket.socket(socket.AF_UNIX))
+            one.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                one.connect(str(tmp_path / "s"))
+        with pytest.raises(plasmid.ConnectError) as caught:
+            plasmid.join(tmp_path / "s")
+        assert caught.value.found == "the listener takes nobody in just now"
+
+
 @ways
 def test_lent_authority_ends_with_the_connection(  # U9
     router: plasmid.Router, context: plasmid.Context, way: str, path: Path
@@ -134,7 +149,8 @@ def test_lent_authority_ends_with_the_connection(  # U9
         program.end()
         assert context.call(far_joining.notes) == ["began", "cancelled"]
         assert those_at(listener, 0) == []
-        assert router.jobs.builtin["plasmid.lending"].__self__.borrowers == {}  # type: ignore[attr-defined]
+        borrowers = router.jobs.builtin["plasmid.lending"].__self__.borrowers  # type: ignore[attr-defined]
+        assert leftovers.until_empty(lambda: [str(one) for one in borrowers], END_TIMEOUT_S) == []
         with joined(path):
             assert those_at(listener, 1) != lent
 

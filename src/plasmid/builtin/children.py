@@ -7,7 +7,8 @@ from plasmid.builtin import detaching
 from plasmid.connect import from_spec, travelling_spec
 from plasmid.connect.starting import LOOK_S
 from plasmid.core.address import child as child_address
-from plasmid.core.errors import CallError, ConnectError, Refused
+from plasmid.core.connect_error import ConnectError
+from plasmid.core.errors import CallError, Refused
 from plasmid.runtime.context import Context
 from plasmid.runtime.ports import guard
 from plasmid.surroundings import surroundings

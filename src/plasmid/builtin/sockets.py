@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 # What fits into the kernel's sockaddr_un, less the zero byte at the end.
 PATH_SIZE_MAX = 107 if sys.platform == "linux" else 103
-BACKLOG = 16
+# Who finds so many waiting to be let in is turned away by the kernel.
+BACKLOG = 128
 _LOCAL_PEERCRED = 1  # of macOS and the BSDs, which have no name for it in Python
 
 

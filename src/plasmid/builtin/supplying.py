@@ -7,7 +7,8 @@ import sys
 from time import monotonic
 
 from plasmid.connect.supply import SCRIPT, check_requirement
-from plasmid.core.errors import CallError, ConnectError, RemoteError
+from plasmid.core.connect_error import ConnectError
+from plasmid.core.errors import CallError, RemoteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

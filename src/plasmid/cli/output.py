@@ -21,7 +21,8 @@ from rich.text import Text
 
 from plasmid.builtin.console import escape
 from plasmid.cli.statuses import status_of
-from plasmid.core.errors import CallError, ConnectError, PlasmidError, RemoteError
+from plasmid.core.connect_error import ConnectError
+from plasmid.core.errors import CallError, PlasmidError, RemoteError
 
 _SAFE_INTEGER_MAX = 2**53  # what every reader of JSON has exactly
 # What advice speaks of, as keyword arguments of the library, and as options of the command. Longer ones come first.

@@ -1,8 +1,8 @@
 """The exit statuses of the `plasmid` command, and which error means which."""
 
+from plasmid.core.connect_error import ConnectError
 from plasmid.core.errors import (
     Cancelled,
-    ConnectError,
     ContextLost,
     DeadlineExceeded,
     NotSent,

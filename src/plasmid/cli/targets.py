@@ -6,7 +6,7 @@ from typing import Any
 from plasmid.connect import parse
 from plasmid.connect.connector import Connector
 from plasmid.connect.secret import Secret
-from plasmid.core.errors import ConnectError
+from plasmid.core.connect_error import ConnectError
 from plasmid.inventory import Host, Inventory
 
 

@@ -21,7 +21,7 @@ that the program has for them. The end of the noise is kept for the error messag
 
 from plasmid.boot.first_stage import MARK_START
 from plasmid.connect.prompts import printable
-from plasmid.core.errors import ConnectError
+from plasmid.core.connect_error import ConnectError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from plasmid.connect import connector_class, parse
 from plasmid.connect.connector import Connector
 from plasmid.connect.starting import LOOK_S
 from plasmid.connect.supply import supply_in
-from plasmid.core.errors import CallError, ConnectError, ContextLost, NotSent, PlasmidError
+from plasmid.core.connect_error import ConnectError
+from plasmid.core.errors import CallError, ContextLost, NotSent, PlasmidError
 from plasmid.runtime.helpers import Helpers
 from plasmid.runtime.ports import Latch, TimedOut
 

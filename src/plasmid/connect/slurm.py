@@ -9,7 +9,7 @@ import os
 
 from plasmid.connect.connector import Connector
 from plasmid.connect.handshake import Handshake, describe_end
-from plasmid.core.errors import ConnectError
+from plasmid.core.connect_error import ConnectError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from plasmid.boot.first_stage import first_stage
 from plasmid.connect.connector import Connector
 from plasmid.connect.handshake import STEP_HELLO, STEP_MARK, STEP_SEND, Handshake, HandshakeState, describe_end
 from plasmid.connect.process import AROUND_NOTHING, BESIDE, NO_TERMINAL, ChildProcess, NoTerminal
-from plasmid.core.errors import ConnectError
+from plasmid.core.connect_error import ConnectError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from plasmid.connect.handshake import STEP_PROMPT
 from plasmid.connect.restarts import Restart, Restarts, State
 from plasmid.connect.supply import supply_in
 from plasmid.core import address as addresses
-from plasmid.core.errors import CallError, ConnectError, ContextLost, NotSent, PlasmidError
+from plasmid.core.connect_error import ConnectError
+from plasmid.core.errors import CallError, ContextLost, NotSent, PlasmidError
 from plasmid.runtime.context import Context
 from plasmid.runtime.ports import Latch, TimedOut
 

@@ -312,6 +312,10 @@ def make_exception(name: str, args: "List[Any]", classes: "Classes") -> "Optiona
         kind = getattr(builtins, short, None)
     elif module == errors.__name__:
         kind = getattr(errors, short, None)
+    elif name == "plasmid.core.connect_error:ConnectError":
+        from plasmid.core.connect_error import ConnectError
+
+        kind = ConnectError
     elif classes is not None:
         kind = classes(name)
     # SystemExit and its like would end a thread or the program of whoever meets them: they aren't Exceptions.
