@@ -37,6 +37,7 @@ from plasmid.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
     from plasmid.connect.connector import Connector
+    from plasmid.runtime.jobs import Job
 
 STEP_CONNECT, STEP_ASK, STEP_HELLO = "connect", "ask to join", "say hello"
 # How long the listener may take to answer our goodbye.
@@ -99,8 +100,9 @@ class Joined(Router):
             id_start = int.from_bytes(os.urandom(8), "big")
             runtime.node.calls = BorrowingCalls(runtime.node.switch, id_start, above)
         runtime.on_link.append(self._on_parent)
+        # On a thread of their own: the main thread is the program's.
         self._functions = threading.Thread(
-            target=_serve_functions, args=(runtime,), name="plasmid-functions", daemon=True
+            target=functions.serve, args=(runtime, _run_function), name="plasmid-functions", daemon=True
         )
         self._functions.start()
 
@@ -273,21 +275,13 @@ def _ask(path: str, connection: socket.socket, until: float) -> "dict[str, Any]"
     return told
 
 
-def _serve_functions(runtime: Runtime) -> None:
-    """Run the function calls of those above, on a thread of their own: the main thread is the program's."""
-    queue = runtime.jobs.functions
-    queue.parker = runtime.loop.park
-    while True:
-        job = queue.get()
-        if job is None:
-            return
-        if job.name == "__main__":
-            found = "__main__ there is another program; move what is to be called into a module that it can import"
-            job.fail(Refused("", "", found))
-        else:
-            functions.run(runtime, job)
-        # Kept, it would hold what the call was given until the next one comes.
-        del job
+def _run_function(runtime: Runtime, job: "Job") -> None:
+    """Run a function call of one of those above, unless it is of a program that isn't this one."""
+    if job.name == "__main__":
+        found = "__main__ there is another program; move what is to be called into a module that it can import"
+        job.fail(Refused("", "", found))
+    else:
+        functions.run(runtime, job)
 
 
 def _no_way_out(own: bytes, found: str) -> Callable[[bytes], None]:

@@ -10,6 +10,7 @@ from plasmid.core.errors import FrameError, NotSent, Overloaded, Refused
 from plasmid.core.flow import CREDIT_INITIAL, OUTBOX_SIZE_MAX, OWN, REACTIONS, U64
 from plasmid.core.frames import CHUNK_SIZE, NO_REPLY, PAIR, Kind, Lane
 from plasmid.core.link import Link, LinkState
+from plasmid.core.relay import FLOW_COST
 from plasmid.core.switch import PARENT, REACTIONS_SIZE_MAX, Switch
 from tests.core.wire import PlainEvent, PlainFrame, at, first_body, frame, plain_event, plain_frames, read_frame
 
@@ -298,6 +299,31 @@ def test_a_call_that_a_link_has_no_room_for_is_answered_with_overloaded() -> Non
     assert waiting(made.links[1]) == [refusal("/2", "/1", "Overloaded", FULL % ("/", "/2"))]
     forward(made, 1, Kind.REPLY, "/1", "/2")
     assert [one[0] for one in waiting(made.links[2])] == ["REPLY"]
+
+
+def test_short_calls_that_wait_are_counted_as_what_they_take() -> None:
+    # D9
+    made = switch_at("/", 1, 2)
+    raw = frame(Kind.CALL, 0, 7, "/1", "/2")
+    fit = (OUTBOX_SIZE_MAX // 2 - len(raw)) // (len(raw) + FLOW_COST) + 1
+    for id in range(fit + 3):
+        made.forward(made.links[1], read_frame(frame(Kind.CALL, 0, id, "/1", "/2")))
+    assert [one[2] for one in waiting(made.links[2])] == list(range(fit))
+    assert [(one[0], one[2]) for one in waiting(made.links[1])] == [("ERROR", fit + each) for each in range(3)]
+
+
+def test_word_that_two_have_lost_each_other_keeps_its_place_each_time_it_is_said() -> None:
+    # D5
+    made = switch_at("/", 1, 2)
+    shares = made.links[2].outbox.shares
+    for _ in range(3):
+        forward(made, 1, Kind.PUT, "/1", "/2")
+        made.forward(made.links[1], read_frame(frame(Kind.REPLY, 0, 8, "/1", "/2")))
+        shares[1] += OUTBOX_SIZE_MAX
+        forward(made, 1, Kind.PUT, "/1", "/2")  # there is no room for it
+        shares[1] -= OUTBOX_SIZE_MAX
+    assert [one[0] for one in waiting(made.links[2])] == ["PUT", "REPLY", "LOST"] * 3
+    assert (shares, made.links[2].outbox.relayed) == ({}, {})
 
 
 @pytest.mark.parametrize("kind", [9, 10, 11, 12, 13, 14, 15])

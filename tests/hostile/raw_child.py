@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
+
 import plasmid
 from plasmid.connect.connector import Connector
 from plasmid.router import Child
@@ -27,6 +29,18 @@ DEADLINE_S = 30.0
 # What is held for one link has limits of 16 MiB. The rest is for calls that were taken before the limit was reached
 # and answered after it, and for what the allocator and the test itself take.
 GROWTH_MAX = 80 << 20
+
+BROKE = "the peer broke the protocol: "
+NAMES = "the peer at /2 sent a frame in the name of %s; it may speak only for itself and those below it"
+# Attacks on the protocol, and for what each link is cut.
+BREAKS = [
+    ("forged_source", NAMES % "/1"),
+    ("source_of_the_root", NAMES % "/"),
+    ("loss_of_a_sibling", NAMES % "/1"),
+    ("garbage", "kind 255 is unknown"),
+    ("too_large", "a body of 262145 bytes was announced; the limit is 262144"),
+    ("hello_twice", "a hello isn't allowed while the link is open"),
+]
 
 
 class RawChild(Connector):
@@ -132,11 +146,20 @@ class Scene:
         assert self.child.gone.wait(DEADLINE_S), "the hostile child is still there"
         return self.child.lost
 
+    def is_cut_by(self, attack: str, reason: str) -> None:
+        """Play an attack on the protocol, and check that its link is cut for that reason and nothing came of it."""
+        self.attack(attack)
+        assert self.await_cut() == BROKE + reason
+        with pytest.raises(plasmid.NotSent):
+            self.evil.call_service("x", "y")
+        assert Watched.notes == []
+
     def reports(self, end: object = "done") -> "list[Any]":
         """Wait for the child's report that it has done its worst; return all reports before."""
         until = time.monotonic() + DEADLINE_S
         while time.monotonic() < until:
-            lines = self.report.read_text().splitlines() if self.report.exists() else []
+            # The last line may be half written.
+            lines = self.report.read_text().split("\n")[:-1] if self.report.exists() else []
             found = [json.loads(line) for line in lines]
             if end in found:
                 return found[: found.index(end)]

@@ -16,14 +16,11 @@ from plasmid.builtin import listening
 from plasmid.builtin.listening import REQUEST, Listener
 from plasmid.core import values
 from plasmid.core.frames import PROTOCOL_VERSION, Kind, encode
-from tests.hostile.raw_child import DEADLINE_S, GROWTH_MAX, HERE, REPOSITORY, Memory, Scene
+from tests.hostile.raw_child import BREAKS, DEADLINE_S, GROWTH_MAX, HERE, REPOSITORY, Memory, Scene
 from tests.hostile.sibling import Watched
 from tests.real import leftovers
 
 pytestmark = pytest.mark.real
-
-BROKE = "the peer broke the protocol: "
-NAMES = "the peer at /2 sent a frame in the name of %s; it may speak only for itself and those below it"
 
 
 @pytest.fixture
@@ -70,25 +67,12 @@ def scene(folder: Path, path: Path, authority: str = "lent") -> "Iterator[Joined
 
 
 # U9, D12
-@pytest.mark.parametrize(
-    ("attack", "reason"),
-    [
-        ("forged_source", NAMES % "/1"),
-        ("source_of_the_root", NAMES % "/"),
-        ("loss_of_a_sibling", NAMES % "/1"),
-        ("garbage", "kind 255 is unknown"),
-        ("too_large", "a body of 262145 bytes was announced; the limit is 262144"),
-    ],
-)
+@pytest.mark.parametrize(("attack", "reason"), BREAKS)
 def test_one_that_joined_and_breaks_the_protocol_is_cut_and_nothing_else_is(
     tmp_path: Path, path: Path, attack: str, reason: str
 ) -> None:
     with scene(tmp_path, path) as played:
-        played.attack(attack)
-        assert played.await_cut() == BROKE + reason
-        with pytest.raises(plasmid.NotSent):
-            played.evil.call_service("x", "y")
-        assert Watched.notes == []
+        played.is_cut_by(attack, reason)
         assert leftovers.until_empty(lambda: [str(one) for one in played.listener.contexts()], DEADLINE_S) == []
 
 

@@ -6,34 +6,16 @@ import pytest
 
 import plasmid
 from plasmid.core import link, node
-from tests.hostile.raw_child import DEADLINE_S, RawChild, scene
-from tests.hostile.sibling import Watched
+from tests.hostile.raw_child import BREAKS, BROKE, DEADLINE_S, NAMES, RawChild, scene
 
 pytestmark = pytest.mark.real
 
-BROKE = "the peer broke the protocol: "
-NAMES = "the peer at /2 sent a frame in the name of %s; it may speak only for itself and those below it"
-
 
 # D12
-@pytest.mark.parametrize(
-    ("attack", "reason"),
-    [
-        ("forged_source", NAMES % "/1"),
-        ("source_of_the_root", NAMES % "/"),
-        ("loss_of_a_sibling", NAMES % "/1"),
-        ("garbage", "kind 255 is unknown"),
-        ("too_large", "a body of 262145 bytes was announced; the limit is 262144"),
-        ("hello_twice", "a hello isn't allowed while the link is open"),
-    ],
-)
+@pytest.mark.parametrize(("attack", "reason"), BREAKS)
 def test_a_child_that_breaks_the_protocol_is_cut_and_nothing_else_is(tmp_path: Path, attack: str, reason: str) -> None:
     with scene(tmp_path) as played:
-        played.attack(attack)
-        assert played.await_cut() == BROKE + reason
-        with pytest.raises(plasmid.NotSent):
-            played.evil.call_service("x", "y")
-        assert Watched.notes == []
+        played.is_cut_by(attack, reason)
 
 
 @pytest.mark.parametrize(

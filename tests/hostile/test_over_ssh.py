@@ -8,33 +8,19 @@ import pytest
 import plasmid
 from plasmid.core import link, node
 from tests.hostile import bad_values
-from tests.hostile.raw_child import DEADLINE_S, GROWTH_MAX, Memory, scene
-from tests.hostile.sibling import Watched
-from tests.hostile.test_links import BROKE, NAMES
+from tests.hostile.raw_child import BREAKS, BROKE, DEADLINE_S, GROWTH_MAX, NAMES, Memory, scene
 from tests.real.sshd import Client
 
 pytestmark = pytest.mark.real
 
 
 # D12
-@pytest.mark.parametrize(
-    ("attack", "reason"),
-    [
-        ("forged_source", NAMES % "/1"),
-        ("loss_of_a_sibling", NAMES % "/1"),
-        ("garbage", "kind 255 is unknown"),
-        ("too_large", "a body of 262145 bytes was announced; the limit is 262144"),
-    ],
-)
+@pytest.mark.parametrize(("attack", "reason"), BREAKS)
 def test_who_breaks_the_protocol_over_ssh_is_cut_and_nothing_else_is(
     tmp_path: Path, ssh_client: Client, attack: str, reason: str
 ) -> None:
     with scene(tmp_path, ssh_client) as played:
-        played.attack(attack)
-        assert played.await_cut() == BROKE + reason
-        with pytest.raises(plasmid.NotSent):
-            played.evil.call_service("x", "y")
-        assert Watched.notes == []
+        played.is_cut_by(attack, reason)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def check_books(machine: Machine) -> None:
     for link in node.links.values():
         outbox = link.outbox
         held["link %d" % link.id] = [
-            *(sum(outbox.shares.values()), outbox.flows_size, len(outbox.relayed), len(outbox._rings)),
+            *(sum(outbox.shares.values()), outbox.flows_size, len(outbox.relayed), len(outbox.rings)),
             *(len(outbox.turns), len(outbox.urgent), len(outbox.finished)),
         ]
         for inbox in link.inbox, link.replies:

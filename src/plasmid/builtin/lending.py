@@ -16,7 +16,7 @@ from time import monotonic
 from plasmid.core import address as addresses
 from plasmid.core import values
 from plasmid.core.errors import CallError, Overloaded, Refused
-from plasmid.core.flow import OUTBOX_SIZE_MAX, OWN
+from plasmid.core.flow import OUTBOX_SIZE_MAX
 from plasmid.core.values import BUFFERS
 from plasmid.runtime.context import Call, Context
 from plasmid.runtime.jobs import _is_head, _protocol_error
@@ -116,7 +116,7 @@ class Lending:
         if self.under_way.get(job.source, 0) >= CALLS_MAX:
             raise Overloaded("", "", "%d calls are made here for %s already" % (CALLS_MAX, job.caller))
         link = self._runtime.node.switch.route(job.source)
-        if link is not None and link.outbox.shares.get(OWN, 0) + link.outbox.flows_size > OUTBOX_SIZE_MAX:
+        if link is not None and link.outbox.owed_size > OUTBOX_SIZE_MAX:
             raise Overloaded("", "", "more than %d bytes of answers wait to be read by it" % OUTBOX_SIZE_MAX)
 
     def _answer(self, job: "Job", call: Call) -> None:

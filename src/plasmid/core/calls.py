@@ -21,7 +21,7 @@ from struct import Struct
 
 from plasmid.core.errors import CallError, ContextLost, DeadlineExceeded, NotSent, Overloaded, ProtocolError
 from plasmid.core.events import CallArrived, CallCancelled, CallEnded
-from plasmid.core.flow import OUTBOX_SIZE_MAX, OWN, Assembly
+from plasmid.core.flow import OUTBOX_SIZE_MAX, Assembly
 from plasmid.core.frames import COPIED_MAX, MORE, NO_REPLY, Frame, Kind, Lane
 from plasmid.core.link import Link
 from plasmid.core.switch import LOCAL, Switch
@@ -314,13 +314,11 @@ class Calls:
         """Take a CALL, or the beginning of a long one."""
         switch = self._switch
         by_parent = switch.address.startswith(frame.source)
-        outbox = link.outbox
         try:
             if self.served.per_link.get(link.id, 0) >= SERVED_PER_LINK_MAX:
                 raise Overloaded("", "", "%d calls from that side already wait here" % SERVED_PER_LINK_MAX)
             # Who asks on and on and doesn't read the answers would have us hold them.
-            waiting = outbox.shares.get(OWN, 0) + outbox.flows_size if outbox.shares or outbox.flows_size else 0
-            if waiting > OUTBOX_SIZE_MAX and not by_parent:
+            if link.outbox.owed_size > OUTBOX_SIZE_MAX and not by_parent:
                 raise Overloaded("", "", "more than %d bytes of answers wait to be sent to that side" % OUTBOX_SIZE_MAX)
             if frame.flags & MORE:
                 size_max = MESSAGE_SIZE_MAX if by_parent else CHILD_CALL_SIZE_MAX

@@ -57,11 +57,12 @@ class Outbox:
     Urgent frames first; then each origin in turn gives one frame, of each of its flows in turn. So a link that floods
     another delays only itself. Frames of one flow keep their order, and so do all single frames of one origin.
 
-    shares: bytes of whole frames held, by origin: OWN, REACTIONS or the link they came by. relayed: frames that came by
-    other links, by the body that they are part of; see relay.py. flows_size: bytes of the
-    long answers that haven't been handed out whole; other long bodies are their callers' affair. finished: the long
-    bodies that have. lone: the one frame that waits, where nothing else does, as most find it: not on the books, and in
-    no line. lone_again: if it was passed on, what queues it with the others, and with which arguments.
+    shares: bytes of whole frames held, by origin: OWN, REACTIONS or the link they came by. relayed: frames that
+    came by other links, by the body that they are part of; see relay.py. flows_size: bytes of the long answers that
+    haven't been handed out whole; other long bodies are their callers' affair. finished: the long bodies that have.
+    rings: what has a turn, by origin. lone: the one frame that waits, where nothing else does, as most find it: not
+    on the books, and in no line. lone_again: if it was passed on, what queues it with the others, and with which
+    arguments.
     """
 
     def __init__(self) -> None:
@@ -72,11 +73,16 @@ class Outbox:
         self.lone_again = None  # type: Optional[Tuple[Callable[..., object], Union[Frame, bytes], int]]
         self.urgent = deque()  # type: Deque[bytes]
         self.turns = deque()  # type: Deque[int]
-        self._rings = {}  # type: Dict[int, Deque[Union[bytes, Outgoing, FlowKey]]]
+        self.rings = {}  # type: Dict[int, Deque[Union[bytes, Outgoing, FlowKey]]]
         self.relayed = {}  # type: Dict[FlowKey, Deque[bytes]]
 
     def __bool__(self) -> bool:
         return bool(self.lone or self.turns or self.urgent)
+
+    @property
+    def owed_size(self) -> int:
+        """How many bytes of answers and other frames of our own wait."""
+        return self.shares.get(OWN, 0) + self.flows_size
 
     def is_idle(self) -> bool:
         """Whether nothing waits, and nothing is on the books."""
@@ -122,7 +128,7 @@ class Outbox:
         if self.urgent:
             return [self._release(self.urgent.popleft(), REACTIONS)]
         origin = self.turns.popleft()
-        ring = self._rings[origin]
+        ring = self.rings[origin]
         entry = ring.popleft()
         frame = []  # type: List[Buffer]
         if isinstance(entry, bytes):
@@ -145,16 +151,16 @@ class Outbox:
         if ring:
             self.turns.append(origin)
         else:
-            del self._rings[origin]
+            del self.rings[origin]
         return frame
 
     def enter(self, entry: "Union[bytes, Outgoing, FlowKey]", origin: int) -> None:
         """Put a frame, a body of our own or the key of a relayed one in line for its turn."""
         if self.lone:
             self.line_up()  # first, as it came
-        ring = self._rings.get(origin)
+        ring = self.rings.get(origin)
         if ring is None:
-            ring = self._rings[origin] = deque()
+            ring = self.rings[origin] = deque()
             self.turns.append(origin)
         ring.append(entry)
 

@@ -25,6 +25,10 @@ else:
 _PARENT = 0  # as PARENT in switch.py, which is what imports this
 _PARTED = LANE_MASK + 1  # in place of a lane, for what waits behind the LOST of a pair
 
+# What is held for each body that waits to be passed on, in bytes, beside its frames: its names, and its place in line.
+# So short frames, of which there may be many, are counted as what they take.
+FLOW_COST = 1024
+
 # How many times in a row links may be looked at (every node.TICK_S) while a long body doesn't go on. It is more than it
 # takes to notice that a link further down is dead. While bodies fill half of the room of their link here, or wait for
 # it, less than GROWTH_MIN bytes are no progress, either.
@@ -69,7 +73,7 @@ def _push_lost(switch: "Switch", way: Link, link: Link, gone: bytes, target: byt
     queue_last(way.outbox, gone, lost, link.id, target if flags & PAIR else None)
     switch.dirty.add(way.id)
     # An honest peer stops when it is told. The parent can't be cut; what it passes on is its own peers'.
-    flooded = way.outbox.shares[link.id] > 2 * OUTBOX_SIZE_MAX
+    flooded = _held(way.outbox, link.id) > 2 * OUTBOX_SIZE_MAX
     if flooded and link.id != _PARENT and link.state is not LinkState.CLOSED:
         raise FrameError("it sends more than the link to %s takes, and goes on" % address.text(way.peer))
 
@@ -84,10 +88,15 @@ def queue(outbox: Outbox, frame: Frame, origin: int) -> bool:
         outbox.line_up()
     # Requests stop at half, so that a full queue of them can't make answers vanish.
     size_max = OUTBOX_SIZE_MAX // 2 if frame.kind == Kind.CALL else OUTBOX_SIZE_MAX
-    if outbox.shares.get(origin, 0) + len(frame.raw) > size_max:
+    if _held(outbox, origin) + len(frame.raw) > size_max:
         return False
     queue_behind(outbox, frame, origin)
     return True
+
+
+def _held(outbox: Outbox, origin: int) -> int:
+    """Return how many bytes what came by link `origin` takes while it waits."""
+    return outbox.shares.get(origin, 0) + FLOW_COST * len(outbox.rings.get(origin, ()))
 
 
 def queue_behind(outbox: Outbox, frame: Frame, origin: int) -> None:
@@ -110,14 +119,19 @@ def queue_last(outbox: Outbox, gone: bytes, frame: bytes, origin: int, target: "
     """
     if outbox.lone:
         outbox.line_up()
+    key = gone, target or b"", 0, 0 if target is None else _PARTED
+    if target is not None and key in outbox.relayed:
+        # They are one flow already. Who goes on can have this said often, so nothing is looked through again.
+        outbox.relayed[key].append(frame)
+        outbox.count(frame, origin)
+        return
     all_of_it = deque()  # type: Deque[bytes]
-    for key, frames in outbox.relayed.items():
-        if key[0].startswith(gone) if target is None else key[:2] == (gone, target):
+    for each, frames in outbox.relayed.items():
+        if each[0].startswith(gone) if target is None else each[:2] == (gone, target):
             # These flows are one from now on, lest what follows in one of them comes first.
             all_of_it += frames
             frames.clear()
-            outbox.relayed[key] = all_of_it
-    key = gone, target or b"", 0, 0 if target is None else _PARTED
+            outbox.relayed[each] = all_of_it
     if key not in outbox.relayed:
         outbox.relayed[key] = all_of_it
         outbox.enter(key, origin)

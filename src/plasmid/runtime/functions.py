@@ -8,15 +8,15 @@ from plasmid.runtime.context import resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Callable, Optional
 
     from plasmid.core.errors import PlasmidError
     from plasmid.runtime.jobs import Job
     from plasmid.runtime.runtime import Runtime
 
 
-def serve(runtime: "Runtime") -> None:
-    """Run the function calls that come, until a None among them."""
+def serve(runtime: "Runtime", run_one: "Optional[Callable[[Runtime, Job], None]]" = None) -> None:
+    """Run the function calls that come, until a None among them: by run_one() in place of run(), if given."""
     queue = runtime.jobs.functions
     # While it has none to run, this thread leads.
     queue.parker = runtime.loop.park
@@ -24,7 +24,7 @@ def serve(runtime: "Runtime") -> None:
         job = queue.get()
         if job is None:
             return
-        run(runtime, job)
+        (run_one or run)(runtime, job)
         # Kept, it would hold what the call was given until the next one comes.
         del job
 

@@ -2,7 +2,7 @@
 
 from plasmid.core.address import number_below
 from plasmid.core.errors import ReceiverClosed
-from plasmid.core.flow import OUTBOX_SIZE_MAX, OWN
+from plasmid.core.flow import OUTBOX_SIZE_MAX
 from plasmid.runtime.ports import guard
 from plasmid.runtime.select import Event
 from plasmid.service.invokers import Request, attempt, report
@@ -51,7 +51,7 @@ class PoolBacklog:
             return False
         # Without the router lock, for each call: a little more or less waits by the time this is used.
         link = switch.links.get(number_below(switch.address, address))
-        return link is not None and link.outbox.shares.get(OWN, 0) + link.outbox.flows_size > OUTBOX_SIZE_MAX
+        return link is not None and link.outbox.owed_size > OUTBOX_SIZE_MAX
 
     def finish(self, request: Request) -> None:
         """Take note that such a request has ended."""
