@@ -136,6 +136,11 @@ def until_empty(look: "Callable[[], list[str]]", timeout_s: float) -> "list[str]
         time.sleep(POLL_INTERVAL_S)
 
 
+def wait_until(holds: "Callable[[], bool]", timeout_s: float = 30) -> None:
+    """Return as soon as holds() is true; fail if it isn't in time."""
+    assert until_empty(lambda: [] if holds() else ["it isn't so yet"], timeout_s) == []
+
+
 class Session:
     """One test process's run: its mark, and a folder that every temporary file made during it lands in.
 

@@ -1,6 +1,5 @@
 """How calls end whose far side is whole and whose answer isn't: lost on its way, or in a pool that was closed."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,6 @@ from tests.real import far, leftovers
 from tests.real.conftest import one_way, ways
 
 TIMEOUT_S = 30
-
-
-def wait_until(holds: "Callable[[], bool]") -> None:
-    """Return as soon as holds() is true; fail if it isn't in time."""
-    assert leftovers.until_empty(lambda: [] if holds() else ["it isn't so yet"], TIMEOUT_S) == []
 
 
 @ways
@@ -40,9 +34,9 @@ def test_who_waits_at_a_pool_that_is_closed_is_told_whether_his_call_was_started
     other = router.local(name="other")
     pool = plasmid.Pool(router, services=[catalog], size=1)
     running = context.call_async(far.outcome_at_root, "first")
-    wait_until(lambda: bool(catalog.executions))
+    leftovers.wait_until(lambda: bool(catalog.executions))
     queued = other.call_async(far.outcome_at_root, "second")
-    wait_until(lambda: len(pool._queues[far.Catalog.name()].arrived) > 0)
+    leftovers.wait_until(lambda: len(pool._queues[far.Catalog.name()].arrived) > 0)
     pool.close(timeout_s=0.05)
     assert running.result(TIMEOUT_S) == ["Cancelled", None]
     assert queued.result(TIMEOUT_S) == ["NotSent", False]
