@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from plasmid.service import Service as Service
     from plasmid.service import arg_spec as arg_spec
     from plasmid.service import expose as expose
+    from plasmid.service import idempotent as idempotent
     from plasmid.service import no_reply as no_reply
 
 __version__ = "0.1.0"

@@ -29,7 +29,7 @@ PUBLIC = {
     "plasmid.runtime.receivers": "Receiver Sender",
     "plasmid.runtime.select": "Select",
     "plasmid.service": "NO_REPLY AllowAny AllowContexts AllowNames AllowParents AllowSubtree Pool Service arg_spec"
-    " expose no_reply",
+    " expose idempotent no_reply",
 }
 SUBMODULES = "commands", "files", "service"
 MODULES = {name: module for module, names in PUBLIC.items() for name in names.split()}

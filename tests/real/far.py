@@ -5,6 +5,7 @@ Only what a test needs to say what happened over there; the assertions stand in 
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -565,6 +566,21 @@ class Gate(plasmid.Service):
         """Open the gate; return the thread that did."""
         gate.set()
         return threading.current_thread().name
+
+
+class Mortal(plasmid.Service):
+    """Dies of what it is called for."""
+
+    @plasmid.expose(plasmid.AllowParents())
+    @plasmid.idempotent()
+    def survive(self, path: str, deaths: int) -> int:
+        """Add a letter to a file, and die of it so many times; then return how many there are."""
+        with open(path, "a", encoding="utf-8") as file:
+            file.write("x")
+        found = os.path.getsize(path)
+        if found <= deaths:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
 
 
 class Counter(plasmid.Service):

@@ -110,6 +110,53 @@ def test_who_calls_meanwhile_is_told_when_to_try_again_and_that_nothing_was_star
     assert far_side.wait(TIMEOUT_S).call(far.notes) == []
 
 
+def test_a_call_of_an_idempotent_method_is_sent_again_when_the_context_is_back(  # D1
+    router: plasmid.Router, tmp_path: Path
+) -> None:
+    far_side = router.supervise("local:", name="far", restart=QUICK)
+    mortal = far_side.service(far.Mortal, timeout=TIMEOUT_S)
+    assert mortal.survive(str(tmp_path / "twice"), 2) == 3
+    kill(far_side)
+    assert mortal.survive(str(tmp_path / "absent"), 0) == 1
+    # Three times at most, in case it is what the context dies of.
+    with pytest.raises(plasmid.ContextLost) as caught:
+        mortal.survive(str(tmp_path / "always"), 1000)
+    assert caught.value.started is None
+    assert (tmp_path / "always").read_text() == "xxx"
+
+
+def test_only_who_waits_at_a_supervised_context_has_an_idempotent_method_sent_again(  # D1
+    router: plasmid.Router, tmp_path: Path
+) -> None:
+    first, second = (router.supervise("local:", restart=QUICK) for _ in range(2))
+    started = first.service(far.Mortal).survive.start(str(tmp_path / "started"), 1)
+    assert isinstance(started.exception(TIMEOUT_S), plasmid.ContextLost)
+    with pytest.raises(plasmid.ContextLost):
+        second.call_service(far.Mortal, "survive", path=str(tmp_path / "by name"), deaths=1)
+    with pytest.raises(plasmid.ContextLost):
+        router.local(name="other").service(far.Mortal).survive(str(tmp_path / "elsewhere"), 1)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["x"] * 3
+
+
+def test_an_idempotent_call_waits_for_the_context_no_longer_than_its_deadline_or_the_supervision(  # D1, D6
+    router: plasmid.Router, tmp_path: Path
+) -> None:
+    far_side = router.supervise("local:", name="far", restart=PATIENT)
+    far_side.service(far.Mortal).survive(str(tmp_path / "warm"), 0)  # what it takes is there
+    with pytest.raises(plasmid.ContextLost) as caught:
+        far_side.service(far.Mortal, timeout=1).survive(str(tmp_path / "own"), 1)
+    assert caught.value.started is None
+    with plasmid.timeout(0.01), pytest.raises(plasmid.ContextLost) as caught:
+        far_side.service(far.Mortal).survive(str(tmp_path / "around"), 1)
+    assert caught.value.started is False
+    waits = threading.Timer(0.1, far_side.shutdown)
+    waits.start()
+    with pytest.raises(plasmid.ContextLost):
+        far_side.service(far.Mortal).survive(str(tmp_path / "stopped"), 1)
+    waits.join()
+    assert far_side.status.state == State.STOPPED
+
+
 def test_what_is_started_by_way_of_a_lost_context_comes_back_once_that_is_back(  # U1
     router: plasmid.Router,
 ) -> None:

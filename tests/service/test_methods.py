@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plasmid.core.errors import Refused
-from plasmid.service import AllowAny, AllowParents, Service, arg_spec, expose, no_reply
+from plasmid.service import AllowAny, AllowParents, Service, arg_spec, expose, idempotent, no_reply
 from plasmid.service.methods import Method
 
 
@@ -107,6 +107,9 @@ def generator(self: Any) -> Any:
     yield 1
 
 
+async def coroutine(self: Any) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -142,6 +145,16 @@ def generator(self: Any) -> Any:
             "f",
             expose(AllowParents())(no_reply()(generator)),
             "Bad.f is a generator and @no_reply: nobody would get its items",
+        ),
+        (
+            "f",
+            expose(AllowParents())(idempotent()(coroutine)),
+            "Bad.f is an async function and @idempotent, but only calls that are waited for are sent again",
+        ),
+        (
+            "f",
+            marked(idempotent()(no_reply()(lambda self: 0))),
+            "Bad.f is @no_reply and @idempotent, but only calls that are waited for are sent again",
         ),
         ("dispatch", generator, "Bad.dispatch is a generator; calls of the older form have one answer"),
         ("f", marked(arg_spec({"b": int})(lambda self, a: 0)), "@arg_spec of Bad.f names 'b', which it doesn't take"),

@@ -13,7 +13,7 @@ SOURCES = Path(plasmid.service.__file__).parent.parent.parent
 
 NAMES = (
     "Service Pool Invoker SerializedInvoker DeduplicatingInvoker Activator Policy AllowParents AllowAny AllowSubtree"
-    " AllowContexts AllowNames arg_spec expose no_reply NO_REPLY call Proxy"
+    " AllowContexts AllowNames arg_spec expose idempotent no_reply NO_REPLY call Proxy"
     " Reply Stream StreamEnded stream"
 )
 

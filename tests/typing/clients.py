@@ -13,7 +13,7 @@ from typing_extensions import assert_type
 
 import plasmid
 from plasmid.fleet import Answers
-from plasmid.service import AllowAny, AllowParents, SerializedInvoker, arg_spec, expose, no_reply
+from plasmid.service import AllowAny, AllowParents, SerializedInvoker, arg_spec, expose, idempotent, no_reply
 from plasmid.service.directory import ServiceInfo
 from plasmid.service.interfaces import Future, ItemStream
 
@@ -33,6 +33,11 @@ class Disk(plasmid.Service):
     @arg_spec({"name": str})
     def twice_guarded(self, name: str) -> "list[str]":
         return [name, self.caller.name]
+
+    @expose(AllowAny())
+    @idempotent()
+    def size(self, path: str) -> int:
+        return len(path)
 
     @expose(AllowAny())
     @no_reply()

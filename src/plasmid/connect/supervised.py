@@ -1,7 +1,7 @@
 """Supervised contexts: one that is lost is started again. Router.supervise() at work, and what it gives.
 
 restarts.py decides when. One thread for each router waits until then, for all of its supervised contexts; the starts
-run on threads of the router's, as those for contexts above do. Nothing that was called is called again.
+run on threads of the router's, as those for contexts above do. Nothing is called again but by clients, see proxy.py.
 """
 
 import threading
@@ -125,19 +125,25 @@ class Supervised(Context):
 
     def wait(self, timeout: "Optional[float]" = None) -> Context:
         """Return the context once there is one. ContextLost if there is none within `timeout` seconds, or won't be."""
+        self.comes_back(None, None if timeout is None else monotonic() + timeout)
+        return self.now("wait()")
+
+    def comes_back(self, lost: "Optional[Context]", until: "Optional[float]") -> bool:
+        """Wait for a context other than the `lost` one; False if there is none by `until`, or won't be by itself."""
         latch = Latch()
-        until = None if timeout is None else monotonic() + timeout
         with self._supervision.lock:
             self._waiting.append(latch)
         try:
-            while self._there is None and not self.is_over:
+            while self._there is None or self._there is lost:
+                if self.is_over:
+                    return False
                 latch.get(None if until is None else max(0.0, until - monotonic()))
         except TimedOut:
-            pass
+            return False
         finally:
             with self._supervision.lock:
                 self._waiting.remove(latch)
-        return self.now("wait()")
+        return True
 
     def retry(self) -> None:
         """Start it now, be it in a pause or given up. Nothing is done where it is there, or being started."""

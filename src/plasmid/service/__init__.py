@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from plasmid.service.invokers import SerializedInvoker as SerializedInvoker
     from plasmid.service.methods import arg_spec as arg_spec
     from plasmid.service.methods import expose as expose
+    from plasmid.service.methods import idempotent as idempotent
     from plasmid.service.methods import no_reply as no_reply
     from plasmid.service.policy import AllowAny as AllowAny
     from plasmid.service.policy import AllowContexts as AllowContexts
@@ -39,6 +40,7 @@ __all__ = [
     "expose",
     "arg_spec",
     "no_reply",
+    "idempotent",
     "NO_REPLY",
     "Policy",
     "AllowParents",
@@ -61,7 +63,7 @@ __all__ = [
 _HOMES = {
     "service": ("Service",),
     "pool": ("Pool",),
-    "methods": ("expose", "arg_spec", "no_reply"),
+    "methods": ("expose", "arg_spec", "no_reply", "idempotent"),
     "policy": ("Policy", "AllowParents", "AllowAny", "AllowSubtree", "AllowContexts", "AllowNames"),
     "invokers": ("Invoker", "SerializedInvoker", "NO_REPLY"),
     "deduplicate": ("DeduplicatingInvoker",),

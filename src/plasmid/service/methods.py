@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 POLICIES = "plasmid_policies"
 ARG_SPEC = "plasmid_arg_spec"
 NO_REPLY_MARK = "plasmid_no_reply"
+IDEMPOTENT_MARK = "plasmid_idempotent"
 
 # Builtin types that are checked without checks.py, and so without a further module on the far side.
 PLAIN_TYPES = (bool, int, float, str, bytes, bytearray, list, dict, tuple, set, frozenset)
@@ -77,10 +78,21 @@ def arg_spec(spec: "Mapping[str, Any]") -> "Callable[[F], F]":
 
 def no_reply() -> "Callable[[F], F]":
     """Make calls of the method fire and forget: a typed client doesn't wait, and what it returns isn't sent."""
+    return _marking(NO_REPLY_MARK, "@no_reply")
 
+
+def idempotent() -> "Callable[[F], F]":
+    """Say that to run the method twice does what once does, so that a call of it that was lost may be sent again.
+
+    Only a client of a supervised context does so, since only that comes back: see Router.supervise().
+    """
+    return _marking(IDEMPOTENT_MARK, "@idempotent")
+
+
+def _marking(name: str, decorator: str) -> "Callable[[F], F]":
     def mark(function: "F") -> "F":
-        _check_is_function(function, "@no_reply")
-        setattr(function, NO_REPLY_MARK, True)
+        _check_is_function(function, decorator)
+        setattr(function, name, True)
         return function
 
     return mark
@@ -98,6 +110,7 @@ class Method:
         self.owner = owner
         self.function = function
         self.is_no_reply = bool(getattr(function, NO_REPLY_MARK, False))
+        self.is_idempotent = bool(getattr(function, IDEMPOTENT_MARK, False))
         self.own_policies = checked_policies(getattr(function, POLICIES))
         self.spec = getattr(function, ARG_SPEC, None)  # type: Optional[Dict[str, Any]]
         self._checks = None  # type: Optional[Dict[str, Check]]
@@ -108,6 +121,10 @@ class Method:
         self._read_signature()
         if self.is_no_reply and self.is_stream:
             raise TypeError("%s is %s and @no_reply: nobody would get its items" % (self.title, self.kind))
+        if self.is_idempotent and (self.is_no_reply or self.kind is not PLAIN):
+            kind = "@no_reply" if self.is_no_reply else self.kind
+            found = "%s is %s and @idempotent, but only calls that are waited for are sent again"
+            raise TypeError(found % (self.title, kind))
 
     def _read_signature(self) -> None:
         """Take the argument names from the code object: `inspect` would cost the far side 30 ms."""
@@ -278,7 +295,7 @@ class Dispatch(Method):
         self.name = "dispatch"
         self.owner = owner
         self.function = self.inner = function
-        self.is_no_reply = False
+        self.is_no_reply = self.is_idempotent = False
         self.hidden = ("self", "msg")
         self.kind = kind_of(getattr(unwrapped(function), "__code__", None))
         self.is_stream = self.kind in STREAMS

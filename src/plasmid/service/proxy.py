@@ -8,7 +8,7 @@ generator.
 
 from time import monotonic
 
-from plasmid.core.errors import Overloaded
+from plasmid.core.errors import ContextLost, NotSent, Overloaded
 from plasmid.runtime.context import deadline_after
 from plasmid.runtime.ports import Latch, TimedOut
 from plasmid.service.methods import PLAIN, Method
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # The first pause before a call that met a full queue is made again, and the longest.
 PAUSE_S = 0.01
 PAUSE_MAX_S = 0.25
+# How often a call of an @idempotent method is sent in all: it may be what its context dies of.
+SENDS_MAX = 3
 
 
 class Proxy:
@@ -68,7 +70,7 @@ class Proxy:
 class RemoteMethod:
     """One method of a Proxy, ready to be called. Its type for checkers is interfaces.ExposedMethod."""
 
-    __slots__ = "_context", "_service_class", "_method", "_name", "_timeout_s", "_overload_wait_s"
+    __slots__ = "_context", "_service_class", "_method", "_name", "_timeout_s", "_overload_wait_s", "_comes_back"
 
     def __init__(self, proxy: Proxy, method: Method) -> None:
         # Not the client itself, which keeps this: it should go when its user drops it.
@@ -78,20 +80,25 @@ class RemoteMethod:
         self._name = None  # type: Union[str, int, None]  # once it is known and the far side may import the class
         self._timeout_s = proxy._timeout_s
         self._overload_wait_s = proxy._overload_wait_s
+        # Only a supervised context has it.
+        self._comes_back = getattr(proxy._context, "comes_back", None) if method.is_idempotent else None
 
     def __call__(self, *args: "Any", **kwargs: "Any") -> "Any":
-        if self._overload_wait_s:
+        if self._overload_wait_s or self._comes_back:
             return self._call_again(args, kwargs)
         sent = self._send(args, kwargs, None if self._timeout_s is None else deadline_after(self._timeout_s))
         return sent if sent is None or self._method.kind is not PLAIN else sent.result()
 
     def _call_again(self, args: "Tuple[Any, ...]", kwargs: "Dict[str, Any]") -> "Any":
-        """Call, and again as long as it meets a full queue and there is time."""
-        deadline = self._deadline()
+        """Call, and again while there is time: if it meets a full queue, or was lost and may be sent again."""
+        deadline = deadline_after(self._timeout_s)
         until = monotonic() + self._overload_wait_s
         until = until if deadline is None else min(until, deadline)
         pause = PAUSE_S
+        sends = 0
         while True:
+            sent = None
+            sends += 1
             try:
                 sent = self._send(args, kwargs, deadline)
                 return sent if sent is None or self._method.kind is not PLAIN else sent.result()
@@ -99,7 +106,14 @@ class RemoteMethod:
                 pause = min(2 * pause, PAUSE_MAX_S, until - monotonic())
                 if pause <= 0 or error.started is not False:
                     raise
-            _rest(pause)
+                _rest(pause)
+            except (ContextLost, NotSent):
+                if (
+                    self._comes_back is None
+                    or sends >= SENDS_MAX
+                    or not self._comes_back(sent and sent.context, deadline)
+                ):
+                    raise
 
     def start(self, *args: "Any", **kwargs: "Any") -> "Any":
         """Call without waiting. Return the Call, a future that can be awaited; of a generator the Stream of its items.

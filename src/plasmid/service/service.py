@@ -5,7 +5,7 @@ thread runs a call is no business of its methods.
 """
 
 from plasmid.service.invokers import NO_REPLY, Invoker, SerializedInvoker, current_job
-from plasmid.service.methods import Method, arg_spec, expose, make_table, no_reply
+from plasmid.service.methods import Method, arg_spec, expose, idempotent, make_table, no_reply
 from plasmid.service.policy import AllowParents, Policy, checked_policies
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plasmid.service.replies import Reply
     from plasmid.service.selects import ServiceSelect
 
-__all__ = ["NO_REPLY", "Invoker", "SerializedInvoker", "Service", "arg_spec", "expose", "no_reply"]
+__all__ = ["NO_REPLY", "Invoker", "SerializedInvoker", "Service", "arg_spec", "expose", "idempotent", "no_reply"]
 
 
 class Service:
