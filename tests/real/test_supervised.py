@@ -49,7 +49,7 @@ def until(context: plasmid.Supervised, state: str) -> Status:
     return context.status
 
 
-def test_a_killed_context_is_there_again_with_its_services_and_clients_of_it_stay_good(  # U7, D1, S4
+def test_a_killed_context_is_there_again_with_its_services_and_clients_of_it_stay_good(  # U7, D1, D13, S4
     router: plasmid.Router,
 ) -> None:
     seen: list[plasmid.Context] = []
@@ -73,7 +73,7 @@ def test_a_killed_context_is_there_again_with_its_services_and_clients_of_it_sta
     assert str(status.error).startswith("keeping it on far (/1): it closed its end")
 
 
-def test_who_calls_meanwhile_is_told_when_to_try_again_and_that_nothing_was_started(  # D3
+def test_who_calls_meanwhile_is_told_when_to_try_again_and_that_nothing_was_started(  # D3, D13
     router: plasmid.Router,
 ) -> None:
     far_side = router.supervise("local:", name="far", restart=PATIENT)
