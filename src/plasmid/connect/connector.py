@@ -52,6 +52,8 @@ class Connector:
     has_shell = True
     # Whether it is no program that is run: the context that is asked clones itself, see builtin/forking.py.
     clones = False
+    # Whether it leads to this very machine, so that bytes cost nothing, and time does.
+    stays_here = False
     # The constructor's parameters, which spec() carries to another context.
     PARAMETERS: "Tuple[str, ...]" = ("name", "python_path", "connect_timeout")
 

@@ -14,6 +14,7 @@ class Local(Connector):
     """Run Python here. python_path: None for the interpreter that this program runs on."""
 
     scheme = "local"
+    stays_here = True
     # A long body takes fewer turns of the two processes. It is gone within a millisecond, as there is no slow way here.
     buffer_size = 512 * 1024
 

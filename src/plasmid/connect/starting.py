@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from plasmid.connect.secret import Secret
 
+    # The configuration; or a function of the far side's magic number that returns it, and what follows the bundle.
+    Config = Union[bytes, Callable[[bytes], Tuple[bytes, bytes]]]
     # Called with a step's name and None when it begins, and with the seconds it took when it has succeeded.
     Progress = Callable[[str, Optional[float]], None]
 
@@ -39,8 +41,8 @@ class Started:
 
     process: what runs here; it holds the link until take_link(), and stderr_fd, which somebody must read (see
     ChildProcess). leftover: bytes of the link that came with the mark. version: of the Python
-    there. magic: its bytecode magic number in hex. boot_bytes: what was sent, arguments included. steps: each step's
-    name and seconds. deadline: on time.monotonic(), when connect_timeout is over.
+    there. magic: its bytecode magic number in hex. boot_bytes: what was sent, arguments included, and ahead_bytes: of
+    what follows the bundle. steps: each step's name and seconds. deadline: on time.monotonic(), when connect_timeout is over.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Started:
         self.magic = handshake.magic
         self.deadline = deadline
         self.boot_bytes = boot_bytes
+        self.ahead_bytes = 0
         self.steps: "List[Tuple[str, float]]" = []
         self._handshake = handshake
 
@@ -79,7 +82,7 @@ class Started:
 
 def start(
     connector: Connector,
-    config: bytes,
+    config: "Config",
     bundle: "Union[bytes, Callable[[], bytes]]",
     progress: "Optional[Progress]" = None,
     given_up: "Callable[[], str]" = str,
@@ -104,14 +107,16 @@ def start(
     try:
         steps.begin(STEP_SEND)
         program = pack()
+        config, ahead = (config, b"") if isinstance(config, bytes) else config(handshake.magic)
         sizes = len(config).to_bytes(4, "big") + len(program).to_bytes(4, "big")
-        _send(process, handshake, sizes + config + program, clock, given_up)
+        _send(process, handshake, sizes + config + program + ahead, clock, given_up)
         steps.end()
     except BaseException:
         process.close()
         raise
     boot_bytes = sum(len(word.encode()) + 1 for word in argv) + len(sizes) + len(config) + len(program)
     started = Started(connector, process, handshake, clock.deadline, boot_bytes)
+    started.ahead_bytes = len(ahead)
     started.steps = steps.taken
     return started
 

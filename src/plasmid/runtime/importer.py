@@ -39,13 +39,15 @@ class Loader:
         package: "Union[bool, str]",
         path: str,
         data: "Union[str, bytes, None]",
-        code: bytes = b"",
+        code: "Union[bytes, CodeType]" = b"",
         pushed: int = 0,
     ) -> None:
         self.package = package  # is it a package? For `__main__`: the package that it was started from, or ""
         self.path = path
         self.data = data  # source; compressed if bytes; None: a namespace package
-        self.code = code  # a magic number, and the compressed code for interpreters that have it; or empty
+        # A magic number, and the compressed code for interpreters that have it; or empty. Of what was sent at boot: the
+        # code itself, until it is run.
+        self.code = code
         self.pushed = pushed  # bytes that count as pushed ahead until it's imported
 
     def create_module(self, spec: ModuleSpec) -> None:
@@ -59,6 +61,9 @@ class Loader:
 
     def get_code(self, name: str = "") -> "CodeType":
         # Only a parent sends it, and whatever that sends is run here anyway.
+        if not isinstance(self.code, bytes):
+            booted, self.code = self.code, b""
+            return booted
         if self.code[:4] == MAGIC_NUMBER and not sys.flags.optimize:
             code: "CodeType" = marshal.loads(zlib.decompress(self.code[4:]))
             _imp._fix_co_filename(code, self.path)  # type: ignore[attr-defined]
@@ -89,7 +94,7 @@ class Importer:
     names that were asked for why they aren't sent.
     """
 
-    def __init__(self, sources: "Dict[str, Tuple[bool, str, str]]") -> None:
+    def __init__(self, sources: "Dict[str, Tuple[Any, ...]]") -> None:
         self.modules = {name: Loader(*entry) for name, entry in sources.items()}
         # ask([name]) blocks until the parent's reply to "find" is there, and raises if there's none.
         self.ask: "Optional[Ask]" = None
@@ -146,8 +151,8 @@ def make_spec(name: str, loader: Loader) -> ModuleSpec:
     return spec
 
 
-def install(sources: "Dict[str, Tuple[bool, str, str]]") -> Importer:
-    """Make `sources`, {name: (is_package, path, source)}, importable; the boot loader calls it once."""
+def install(sources: "Dict[str, Tuple[Any, ...]]") -> Importer:
+    """Make `sources`, {name: (is_package, path, source[, code])}, importable; the boot loader calls it once."""
     global current
     current = Importer(sources)
     sys.meta_path.insert(0, Finder(current.find_own))  # type: ignore[arg-type,unused-ignore]

@@ -66,7 +66,7 @@ def spend(runtime: "Runtime", missing: Missing) -> None:
     with runtime.lock:
         runtime.on_link.append(on_link)
         link = runtime.node.links.get(PARENT)
-        if link is None or link.state is not LinkState.OPEN:
+        if link is None or link.state not in (LinkState.OPENING, LinkState.OPEN):
             runtime.jobs.functions.put(None)  # it left before we came here
     console = Console(records_to_root(runtime), lambda fd, callback: standby.watch(runtime.loop, fd, callback))
     console.keep_last_words()

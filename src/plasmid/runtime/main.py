@@ -43,14 +43,15 @@ AFTER_HELLO = [
 IMPORT_TIMEOUT_S = 60.0
 
 
-def main(config: bytes, bundle: bytes) -> None:
+def main(config: bytes, bundle: bytes, ahead: bytes) -> None:
     """Run this process as the context that `config` describes, until its end.
 
-    config: a packed dict with address, name, root (the root's name).
+    config: a byte for the loader, and a packed dict with address, name, root (the root's name). ahead: the answer to the
+    first question, packed, if it was sent unasked.
     """
     global BOOT_BUNDLE, runtime
     BOOT_BUNDLE = bundle
-    settings = values.unpack(config)
+    settings = values.unpack(config[1:])
     read_fd, write_fd = _take_link()
     facts = {"pid": os.getpid(), "python": "%d.%d.%d" % sys.version_info[:3], "host": os.uname().nodename}
     runtime = Runtime(settings["address"], settings["name"], facts)
@@ -60,7 +61,7 @@ def main(config: bytes, bundle: bytes) -> None:
     assert found is not None
     found.ask = _ask_parent(runtime)
     # The question leaves along with the hello, so the answer is here by the time the first call can be.
-    found.take(found.ask(AFTER_HELLO))
+    found.take(values.unpack(ahead) if ahead else found.ask(AFTER_HELLO))
     from plasmid.runtime.life import live
 
     live(runtime, found)
