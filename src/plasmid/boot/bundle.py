@@ -28,9 +28,9 @@ PACKAGES = ("plasmid", "plasmid.core", "plasmid.runtime")
 # nothing of it may be needed on the loop's thread, which can't wait for an answer. Neighbours here resemble each
 # other: zlib looks back 32 KiB only, and a third of the whole would lie further off.
 BOOTED = (
-    "core.calls core.flow core.events core.switch core.frames core.errors runtime.runtime core.node core.link"
-    " runtime.ports runtime.loop core.address runtime.importer runtime.context runtime.main runtime.jobs"
-    " runtime.watchdog core.values"
+    "core.calls core.events core.flow core.frames core.switch runtime.ports runtime.importer core.node runtime.runtime"
+    " runtime.loop core.link core.address core.errors runtime.context runtime.main runtime.jobs runtime.watchdog"
+    " core.values"
 ).split()
 
 # Runs on the far side in the first stage's globals: c (configuration), b (bundle), s (b decompressed), r (read so many
@@ -43,8 +43,9 @@ sources = {}
 for line in index.decode().split("\\n"):
  name, package, size = line.split()
  path = "<plasmid>" + name[7:].replace(".", "/") + ("/__init__.py" if package == "1" else ".py")
- sources[name] = package == "1", path, text[:int(size)].decode()
- text = text[int(size):]
+ size = int(size)
+ sources[name] = package == "1", path, text[:size].decode()
+ text = text[size:]
 def load(name):
  name = "plasmid.runtime." + name
  module = sys.modules[name] = type(sys)(name)

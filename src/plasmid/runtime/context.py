@@ -42,21 +42,19 @@ else:
         class ContextVar(threading.local):
             """As much of contextvars.ContextVar as is used here."""
 
-            def __init__(self, name, **default):
-                self.value = default["default"]
+            def __init__(self, name, default):
+                self.value = default
 
             def get(self):
                 """Return the value in this thread."""
                 return self.value
 
             def set(self, value):
-                """Set the value in this thread; return what reset() takes."""
+                """Set the value in this thread; return what reset() takes, which undoes it."""
                 before, self.value = self.value, value
                 return before
 
-            def reset(self, token):
-                """Undo a set()."""
-                self.value = token
+            reset = set
 
 
 deadline_var = ContextVar("plasmid_deadline", default=None)  # type: ContextVar[Optional[float]]
