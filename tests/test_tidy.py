@@ -111,6 +111,7 @@ LAYERS = (
         "builtin/source_finder.py",
         "builtin/bytecode.py",
         "builtin/packing.py",
+        "builtin/first_words.py",
         "builtin/prompt.py",
         "builtin/typed.py",
         "builtin/forking.py",
@@ -227,8 +228,9 @@ MAY_RUN_SOURCE = {
 CODE_FROM_DATA_MODULES = {"pickle", "_pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle"}
 # Compiled modules go down only: the importer runs what its parent sent, which as source it would run too, and a relay
 # hands on what it was sent. The other packs code for that, and reads what Python keeps beside the sources of its own
-# machine, as an import there does. Neither unmarshals what a child or a sibling sent.
-MAY_UNMARSHAL = {"runtime/importer.py", "builtin/bytecode.py"}
+# machine, as an import there does. The loader of a bundle unmarshals what follows it. None of them unmarshals what a
+# child or a sibling sent.
+MAY_UNMARSHAL = {"runtime/importer.py", "builtin/bytecode.py", "boot/bundle.py"}
 
 # Put together here, so that this file doesn't hold them.
 FORBIDDEN_WORDS = (

@@ -15,8 +15,7 @@ import threading
 from time import monotonic
 
 from plasmid import forks, interrupts
-from plasmid.boot.bundle import booted_code, bundle
-from plasmid.builtin import bytecode
+from plasmid.builtin.first_words import FirstWords
 from plasmid.builtin.modules import ModuleServer
 from plasmid.builtin.typed import permitting
 from plasmid.connect import starting as connecting
@@ -228,9 +227,7 @@ class Router(Ways):
             started = forking.start(connector, config, progress, given_up)
             self.modules.expect(address, started.magic, ())
         else:
-            first = FirstWords(self.modules, connector, address, config)
-            started = connecting.start(connector, first.fit, bundle, progress, given_up)
-            first.prepare(started.magic)
+            started = FirstWords(self.modules, connector, address, config).start(progress, given_up)
         child = Child(number, Context(runtime, address, connector.name), started.process, started.steps)
         child.boot_bytes, child.ahead_bytes = started.boot_bytes, started.ahead_bytes
         with runtime.lock:
@@ -422,33 +419,6 @@ def _join_process(runtime: Runtime) -> "Callable[[], None]":
             interrupts.leave()
 
     return leave
-
-
-class FirstWords:
-    """What a new far side at `address` is told first, which depends on its interpreter."""
-
-    def __init__(self, modules: ModuleServer, connector: "Connector", address: bytes, config: bytes) -> None:
-        self._modules = modules
-        self._address = address
-        self._config = config
-        supply = connector.supply
-        self._may_have_code = connector.stays_here and (supply is None or supply.compiled)
-        self._is_prepared = False
-
-    def fit(self, magic: bytes) -> "Tuple[bytes, bytes]":
-        """Return the configuration, and what follows the bundle."""
-        if not self._may_have_code or magic != bytecode.MAGIC.hex().encode():
-            return b"\0" + self._config, b""
-        # On this machine bytes cost next to nothing, and what they spare is half of the time that a start takes.
-        self._is_prepared = True
-        self._modules.expect(self._address, magic, ())
-        parts = booted_code(), values.pack(self._modules.find(far_main.AFTER_HELLO, self._address))
-        return b"\1" + self._config, b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-
-    def prepare(self, magic: bytes) -> None:
-        """Make ready what it will ask for with its hello, while it compiles what it got."""
-        if not self._is_prepared:
-            self._modules.expect(self._address, magic, far_main.AFTER_HELLO)
 
 
 class Forgetting:

@@ -1,10 +1,13 @@
 """The loader in the bundle on every interpreter, with a small set of sources in place of Plasmid's own."""
 
+import marshal
 import subprocess
+import sys
+import zlib
 
 import pytest
 
-from plasmid.boot.bundle import pack_bundle
+from plasmid.boot.bundle import booted_code, bundle, pack_bundle, read_bundle
 from plasmid.boot.first_stage import first_stage
 from tests.real.interpreters import SUPPORTED, interpreter
 
@@ -40,14 +43,14 @@ import sys
 
 from plasmid.core.greeting import greet
 
-def main(config: bytes, bundle: bytes) -> None:
+def main(config: bytes, bundle: bytes, ahead: bytes) -> None:
     from plasmid.runtime import importer
     import plasmid.runtime.importer as again
     assert importer is again is sys.modules["plasmid.runtime.importer"]
     names = vars(sys.modules["__main__"])
     print([name for name in ("c", "b", "s", "sources", "text") if name in names])
     print(sorted(name for name in sys.modules if name.startswith("plasmid")))
-    print(importer.__file__, importer.__package__, config.decode(), len(bundle))
+    print(importer.__file__, importer.__package__, config, len(bundle), ahead)
     greet()
 '''
 GREETING = b'''"""Greets: \xc3\xa4 stands here so that sizes in bytes and in characters differ."""
@@ -82,10 +85,10 @@ SOURCES = [
 def test_the_loader_installs_the_importer_starts_the_watchdog_and_runs_main_with_line_numbers_kept(
     version: str,
 ) -> None:
-    bundle = pack_bundle(SOURCES)
+    packed = pack_bundle(SOURCES)
     result = subprocess.run(
         [interpreter(version), "-S", "-c", first_stage("00"), "plasmid:test"],
-        input=(6).to_bytes(4, "big") + len(bundle).to_bytes(4, "big") + b"config" + bundle,
+        input=(7).to_bytes(4, "big") + len(packed).to_bytes(4, "big") + b"\0config" + packed,
         capture_output=True,
         timeout=END_TIMEOUT_S,
     )
@@ -94,9 +97,39 @@ def test_the_loader_installs_the_importer_starts_the_watchdog_and_runs_main_with
         "watching 0 False",
         "[]",
         f"[{names}, 'plasmid.runtime.main', 'plasmid.runtime.watchdog']",
-        f"<plasmid>/runtime/importer.py plasmid.runtime config {len(bundle)}",
+        f"<plasmid>/runtime/importer.py plasmid.runtime b'\\x00config' {len(packed)} b''",
     ]
     errors = result.stderr.decode().splitlines()
     assert '  File "<plasmid>/runtime/main.py", line 14, in main' in errors
     assert '  File "<plasmid>/core/greeting.py", line 9, in greet' in errors
     assert errors[-1] == "ValueError: 1"
+
+
+def test_what_follows_the_bundle_is_run_in_place_of_its_sources_and_what_follows_that_is_main_s() -> None:
+    code = compile("def greet():\n print('compiled elsewhere')", "<plasmid>/core/greeting.py", "exec")
+    importer = IMPORTER.replace(b"is_package, path, source = ", b"is_package, path, source, *code = ").replace(
+        b'compile(source, path, "exec")', b'code[0] if code else compile(source, path, "exec")'
+    )
+    packed = pack_bundle([(*entry[:2], importer if entry[0].endswith("importer") else entry[2]) for entry in SOURCES])
+    codes = zlib.compress(marshal.dumps({"plasmid.core.greeting": code}))
+    ahead = [len(codes).to_bytes(4, "big"), codes, (5).to_bytes(4, "big"), b"ahead", b"the link"]
+    result = subprocess.run(
+        [sys.executable, "-S", "-c", first_stage("00"), "plasmid:test"],
+        input=(7).to_bytes(4, "big") + len(packed).to_bytes(4, "big") + b"\1config" + packed + b"".join(ahead),
+        capture_output=True,
+        timeout=END_TIMEOUT_S,
+    )
+    assert result.stdout.decode().splitlines()[4:] == [
+        f"<plasmid>/runtime/importer.py plasmid.runtime b'\\x01config' {len(packed)} b'ahead'",
+        "compiled elsewhere",
+    ]
+    assert (result.stderr, result.returncode) == (b"", 0)
+
+
+def test_the_code_that_follows_the_bundle_is_that_of_its_sources() -> None:
+    found = marshal.loads(zlib.decompress(booted_code()))
+    assert list(found) == [name for name, _, _ in read_bundle(bundle())]
+    for name, is_package, source in read_bundle(bundle()):
+        path = f"<plasmid>{name[7:].replace('.', '/')}{'/__init__' if is_package else ''}.py"
+        assert found[name] == compile(source, path, "exec", dont_inherit=True)
+        assert found[name].co_filename == path

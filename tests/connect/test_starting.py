@@ -5,6 +5,7 @@ process, descriptor or thread, is checked after each test, see conftest.py.
 """
 
 import contextlib
+import importlib.util
 import os
 import socket
 import sys
@@ -81,6 +82,22 @@ def test_a_far_side_gets_the_program_and_then_the_link_is_its_own() -> None:
     argv = connector.argv(first_stage("0" * 16), "plasmid:db")
     assert started.boot_bytes == sum(len(word) + 1 for word in argv) + 8 + len(b"config") + len(packed(ECHO))
     assert hello(started) == b"config config hello near side"
+
+
+def test_the_configuration_may_depend_on_the_far_interpreter_and_something_follow_the_bundle() -> None:
+    asked = []
+
+    def fit(magic: bytes) -> "tuple[bytes, bytes]":
+        asked.append(magic)
+        return b"config", b" and what follows"
+
+    loader = "os.write(1, c + b' ' + os.read(0, 100))"
+    with contextlib.closing(start(Local(), fit, packed(loader))) as started:
+        assert read_all(started) == b"config  and what follows"
+    assert asked == [importlib.util.MAGIC_NUMBER.hex().encode()]
+    argv = Local().argv(first_stage("0" * 16), "plasmid:local")
+    assert started.boot_bytes == sum(len(word) + 1 for word in argv) + 8 + len(b"config") + len(packed(loader))
+    assert started.ahead_bytes == len(b" and what follows")
 
 
 def test_the_bundle_may_be_made_while_the_far_side_starts() -> None:

@@ -53,6 +53,24 @@ def came_compiled(name: str) -> bool:
     return bool(importer.current.modules[name].code)
 
 
+def first_line_of(module: str, function: str) -> str:
+    """Return the line on which a function begins, as tracebacks find it."""
+    import linecache
+
+    found = sys.modules[module]
+    code = getattr(found, function).__code__
+    return linecache.getline(code.co_filename, code.co_firstlineno, vars(found)).strip()
+
+
+def handed_on() -> "list[int]":
+    """Return checksums of the bundle and of the code that children of this context are booted with."""
+    import zlib
+
+    from plasmid.boot.bundle import booted_code, bundle
+
+    return [zlib.crc32(bundle()), zlib.crc32(zlib.decompress(booted_code()))]
+
+
 def raise_here() -> None:
     """Raise an error."""
     raise LookupError  # here

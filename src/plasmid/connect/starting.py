@@ -42,7 +42,8 @@ class Started:
     process: what runs here; it holds the link until take_link(), and stderr_fd, which somebody must read (see
     ChildProcess). leftover: bytes of the link that came with the mark. version: of the Python
     there. magic: its bytecode magic number in hex. boot_bytes: what was sent, arguments included, and ahead_bytes: of
-    what follows the bundle. steps: each step's name and seconds. deadline: on time.monotonic(), when connect_timeout is over.
+    what follows the bundle. steps: each step's name and seconds. deadline: on time.monotonic(), when connect_timeout is
+    over.
     """
 
     def __init__(

@@ -46,8 +46,8 @@ IMPORT_TIMEOUT_S = 60.0
 def main(config: bytes, bundle: bytes, ahead: bytes) -> None:
     """Run this process as the context that `config` describes, until its end.
 
-    config: a byte for the loader, and a packed dict with address, name, root (the root's name). ahead: the answer to the
-    first question, packed, if it was sent unasked.
+    config: a byte for the loader, and a packed dict with address, name, root (the root's name). ahead: the answer to
+    the first question, packed, if it was sent unasked.
     """
     global BOOT_BUNDLE, runtime
     BOOT_BUNDLE = bundle
