@@ -39,7 +39,7 @@ class Loader:
         package: "Union[bool, str]",
         path: str,
         data: "Union[str, bytes, None]",
-        code: "Union[bytes, CodeType]" = b"",
+        code: "Any" = b"",
         pushed: int = 0,
     ) -> None:
         self.package = package  # is it a package? For `__main__`: the package that it was started from, or ""
@@ -63,7 +63,7 @@ class Loader:
         # Only a parent sends it, and whatever that sends is run here anyway.
         if not isinstance(self.code, bytes):
             booted, self.code = self.code, b""
-            return booted
+            return booted  # type: ignore[no-any-return]
         if self.code[:4] == MAGIC_NUMBER and not sys.flags.optimize:
             code: "CodeType" = marshal.loads(zlib.decompress(self.code[4:]))
             _imp._fix_co_filename(code, self.path)  # type: ignore[attr-defined]
