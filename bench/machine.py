@@ -1,13 +1,32 @@
 """What the machine says: of itself, of the processes measured, and of how busy it is. Linux's /proc, and no figures."""
 
+import atexit
+import functools
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-# An interpreter without any packages, as a far side has it.
+# The interpreter itself, which -S keeps from its packages.
 BARE_PYTHON = str(getattr(sys, "_base_executable", "") or sys.executable)
+
+
+@functools.cache
+def python_without_packages() -> str:
+    """Return the path of that interpreter as an environment in which nothing is installed, gone when this process ends.
+
+    Else what is measured is what .pth files of this machine's own packages import.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="plasmid-bench-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "bin").mkdir()
+    python = folder / "bin" / "python3"
+    python.symlink_to(BARE_PYTHON)
+    (folder / "pyvenv.cfg").write_text(f"home = {Path(BARE_PYTHON).parent}\n")
+    return str(python)
 
 
 def pin() -> None:

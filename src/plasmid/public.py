@@ -4,7 +4,7 @@ Asked by plasmid/__init__.py when a name is first used, and by Runtime.hook(). S
 side that never has a child or a service is never sent what those take.
 """
 
-from importlib import import_module
+import sys
 
 PUBLIC = {
     "plasmid.chain": "Chain",
@@ -65,7 +65,13 @@ def find(name: str) -> object:
     if name == "__all__":
         return [*sorted(MODULES), *SUBMODULES]
     if name in SUBMODULES:
-        return import_module("plasmid." + name)
+        return imported("plasmid." + name)
     if name not in MODULES:
         raise AttributeError("module 'plasmid' has no attribute %r" % name)
-    return getattr(import_module(MODULES[name]), name)
+    return getattr(imported(MODULES[name]), name)
+
+
+def imported(name: str) -> object:
+    """Return the module. As importlib.import_module() does; importing that takes a far side as long as all of these."""
+    __import__(name)
+    return sys.modules[name]

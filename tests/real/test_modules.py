@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import plasmid
-from tests.real import far_modules
+from tests.real import far, far_modules
 
 pytestmark = pytest.mark.real
 
@@ -123,3 +123,11 @@ def test_code_sees_its_own_source_over_there(router: plasmid.Router, package: st
     assert "    raise LookupError  # here" in shown
     assert "->" in listed
     assert "raise LookupError  # here" in listed
+
+
+def test_the_first_service_call_of_all_asks_for_the_framework_at_once(router: plasmid.Router) -> None:
+    context = router.local()
+    context.call(far_modules.questions)
+    assert context.service(far.Counter).add(1) == 1
+    # The framework; the class; and the deduplication that its module names.
+    assert context.call(far_modules.questions) == 3

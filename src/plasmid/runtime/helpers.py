@@ -3,6 +3,7 @@
 import sys
 import threading
 
+from plasmid.runtime import importer
 from plasmid.runtime.ports import Latch
 
 TYPE_CHECKING = False
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from plasmid.runtime.runtime import Runtime
 
 HELPERS_MAX = 8
+# Asked for at once, where one would lead to the next only when it is run: each question is a round trip.
+POOL_NEEDS = "plasmid.service", "plasmid.service.child", "plasmid.runtime.select", "plasmid.program"
 # How long close() waits for a thread.
 JOIN_S = 1.0
 
@@ -90,6 +93,10 @@ def make_pool(runtime: "Runtime") -> None:
     jobs = runtime.jobs
     runtime.ready.wait()
     try:
+        found = importer.current
+        wanted = [name for name in POOL_NEEDS if found and name not in found.modules]
+        if found and found.ask and wanted:
+            found.take(found.ask(wanted))
         runtime.hook("pool")(runtime)
     except BaseException as problem:  # noqa: BLE001 - whatever it is, those who wait must hear of it
         error = problem

@@ -28,17 +28,10 @@ runtime = None  # type: Optional[Runtime]
 
 # Needed before any user code runs, or sure to be needed soon, but not for saying hello.
 AFTER_HELLO = [
-    "plasmid.runtime.life",
-    "plasmid.runtime.standby",
-    "plasmid.runtime.helpers",
-    "plasmid.runtime.functions",
-    "plasmid.runtime.console",
-    "plasmid.runtime.missing",
-    "plasmid.core.extensions",
-    "plasmid.core.bulk",
-    "plasmid.core.remote",
-    "plasmid.core.short_values",
-    "plasmid.core.express",
+    *("plasmid.runtime.life", "plasmid.runtime.standby", "plasmid.runtime.helpers", "plasmid.runtime.functions"),
+    *("plasmid.runtime.console", "plasmid.runtime.missing", "plasmid.public"),
+    *("plasmid.core.extensions", "plasmid.core.bulk", "plasmid.core.remote"),
+    *("plasmid.core.short_values", "plasmid.core.express"),
 ]
 IMPORT_TIMEOUT_S = 60.0
 
