@@ -4,8 +4,7 @@
     python bench/files.py --rounds 9         more of them
     python bench/files.py --quick            one round of small files: to see that all works
 
-What counts is the ratio within a round. Plasmid's figures include that all is verified and that single files are
-flushed to the disk, which the others don't do.
+What counts is the ratio within a round. Plasmid's figures include that all is verified, which the others don't do.
 """
 
 import argparse

@@ -49,8 +49,9 @@ else:
     class Arrived(namedtuple("Arrived", "size member_count digest skipped resumed_at")):
         """What arrived.
 
-        size: bytes. member_count: files and folders. digest: the SHA-256 of a single file, "" for a folder. skipped:
-        what was left out of a folder. resumed_at: how many bytes of the file were there from an earlier try.
+        size: bytes. member_count: files and folders. digest: the SHA-256 of a single file, with `digest` or `resume`,
+        else "". skipped: what was left out of a folder. resumed_at: how many bytes of the file were there from an
+        earlier try.
         """
 
         __slots__ = ()
@@ -74,6 +75,8 @@ def fetch(
     count_max: int = COUNT_MAX,
     resume: bool = False,
     skip_special: bool = False,
+    digest: bool = False,
+    flush: bool = False,
     timeout: "Optional[float]" = None,
 ) -> Arrived:
     """Fetch a file, or a folder with all in it, from another context; return what arrived.
@@ -81,16 +84,17 @@ def fetch(
     path: absolute, over there. destination: what it is to be called here; a file there is replaced, a folder must not
     be there, unless it's empty. size_max, count_max: bytes, and files and folders, that are taken at most. resume: if
     it fails, keep what has come of a file, and next time fetch only the rest. skip_special: leave out links, sockets
-    and the like, which are an error otherwise.
+    and the like, which are an error otherwise. digest: check each file by its SHA-256, as `resume` does, and say that
+    of a single one. flush: have a single file on the disk before it is in its place.
 
     Raises TransferError, what the far side met (FileNotFoundError, PermissionError), OSError of this side, or how else
     a call can end.
     """
     remote_path = os.fsencode(path).rstrip(b"/") or b"/"
     what = "fetch '%s' from %s" % (beneath.text_of(remote_path), context)
-    landing = Landing(what, os.fsencode(destination), size_max, count_max, resume, skip_special)
+    landing = Landing(what, os.fsencode(destination), size_max, count_max, resume, skip_special, digest, flush)
     try:
-        args = {"path": remote_path, "start": landing.start, "prefix": landing.prefix}
+        args = {"path": remote_path, "by_digest": landing.by_digest, "start": landing.start, "prefix": landing.prefix}
         with _open_stream(context, "send", args, deadline_after(timeout)) as stream:
             for item in stream:
                 landing.take(item)
@@ -108,6 +112,8 @@ def put(
     count_max: int = COUNT_MAX,
     resume: bool = False,
     skip_special: bool = False,
+    digest: bool = False,
+    flush: bool = False,
     timeout: "Optional[float]" = None,
 ) -> Arrived:
     """Put a file, or a folder with all in it, to a context below this one; return what arrived.
@@ -118,13 +124,13 @@ def put(
     what = "put '%s' to '%s' on %s" % (beneath.text_of(os.fsencode(path)), beneath.text_of(remote_path), context)
     deadline = deadline_after(timeout)
     args = {"path": remote_path, "size_max": size_max, "count_max": count_max}
-    args.update(resume=resume, skip_special=skip_special)
+    args.update(resume=resume, skip_special=skip_special, by_digest=digest, flush=flush)
     fd = beneath.open_any(os.fsencode(path))
     try:
         with _open_stream(context, "receive", args, deadline) as stream:
             sender, start, prefix = _place(stream, context)
             try:
-                for item in reading.items_of(fd, start, prefix):
+                for item in reading.items_of(fd, digest or resume, start, prefix):
                     if type(item) is list and item and item[-1][0] == "fail":
                         raise TransferError(what, item[-1][1])
                     sender.put(item, None if deadline is None else max(0.0, deadline - monotonic()))

@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,12 @@ def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+def check(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(4, "big")
+
+
 def small(name: bytes = b"", data: bytes = b"data", mode: int = 0o640) -> "list[Any]":
-    return ["file", name, mode, MTIME_NS, data, digest(data)]
+    return ["file", name, mode, MTIME_NS, data, check(data)]
 
 
 def begin(name: bytes = b"", size: int = 4, start: int = 0) -> "list[Any]":
@@ -36,12 +41,12 @@ def folder(name: bytes = b"", mode: int = 0o750) -> "list[Any]":
 
 
 UP = ["up"]
-# One of each, for the table; the digest fits what comes in FILE.
+# One of each, for the table; the check fits what comes in FILE.
 EVENTS: "dict[str, Any]" = {
     "file": [small()],
     "begin": [begin()],
     "bytes": b"data",
-    "end": [["end", digest(b"data")]],
+    "end": [["end", check(b"data")]],
     "dir": [folder()],
     "up": [UP],
     "skip": [["skip", b"l", "a symbolic link"]],
@@ -144,8 +149,8 @@ def test_every_event_does_in_every_state_what_the_table_says(arrival: Arrival, s
 # U8, D10
 def test_a_file_arrives_with_its_permissions_and_time_and_nothing_beside_it(arrival: Arrival) -> None:
     arrival.out.write_text("old")
-    landed = arrival.land([begin(size=6)], b"da", b"ta", b"..", [["end", digest(b"data..")]])
-    assert landed.facts() == [6, 1, digest(b"data.."), [], 0]
+    landed = arrival.land([begin(size=6)], b"da", b"ta", b"..", [["end", check(b"data..")]])
+    assert landed.facts() == [6, 1, b"", [], 0]
     status = arrival.out.stat()
     assert (arrival.out.read_bytes(), status.st_mtime_ns) == (b"data..", MTIME_NS)
     assert stat.S_IMODE(status.st_mode) == 0o600
@@ -160,8 +165,21 @@ def test_a_file_that_is_flushed_on_its_way_arrives_as_any_other(
         monkeypatch.delattr(os, "posix_fadvise", raising=False)
     block = os.urandom(1 << 19)
     data = block * 35  # 17.5 MiB: it is flushed twice, and then once more at its end
-    arrival.land([begin(size=len(data))], *[block] * 35, [["end", digest(data)]])
+    arrival.land([begin(size=len(data))], *[block] * 35, [["end", check(data)]], flush=True)
     assert digest(arrival.out.read_bytes()) == digest(data)
+    assert arrival.names() == ["out"]
+
+
+# D10
+def test_by_digest_the_check_is_the_sha_256_and_nothing_less(arrival: Arrival) -> None:
+    landed = arrival.land([begin()], b"data", [["end", digest(b"data")]], by_digest=True)
+    assert landed.facts() == [4, 1, digest(b"data"), [], 0]
+    expected = "what arrived isn't what was sent: its digest differs"
+    assert arrival.refused([begin()], b"data", [["end", check(b"data")]], by_digest=True) == expected
+    assert arrival.refused([begin()], b"data", [["end", check(b"data")]], resume=True) == expected
+    arrival.out.unlink()
+    arrival.land([folder(), ["file", b"f", 0o600, MTIME_NS, b"data", digest(b"data")], UP], by_digest=True)
+    assert (arrival.out / "f").read_text() == "data"
 
 
 def test_no_file_arrives_setuid_or_with_what_umask_takes(arrival: Arrival) -> None:
@@ -175,7 +193,7 @@ def test_until_it_is_whole_nobody_else_may_read_it_and_its_place_is_as_it_was(ar
     landing = Landing(SEEN, os.fsencode(arrival.out))
     landing.take([["begin", b"", 0o644, MTIME_NS, 4, 0]])
     landing.take(b"data")
-    landing.take([["end", digest(b"data")]])
+    landing.take([["end", check(b"data")]])
     hidden = [name for name in arrival.names() if name != "out"]
     assert [stat.S_IMODE((arrival.where / name).stat().st_mode) for name in hidden] in ([], [0o600])
     assert arrival.out.read_text() == "old"
@@ -188,7 +206,7 @@ def test_a_folder_arrives_with_all_that_is_in_it(arrival: Arrival) -> None:
     landed = arrival.land(
         [folder(), small(b"a", b"1"), folder(b"sub", 0o500), begin(b"large", 5)],
         b"12345",
-        [["end", digest(b"12345")], folder(b"empty"), UP, UP, small(b"\xff\n", b"")],
+        [["end", check(b"12345")], folder(b"empty"), UP, UP, small(b"\xff\n", b"")],
         [["skip", b"l", "a symbolic link"], UP],
         skips=True,
     )
@@ -275,11 +293,11 @@ def test_two_members_of_one_name_are_refused(arrival: Arrival) -> None:
 # D10
 def test_what_arrives_otherwise_than_it_was_sent_is_refused(arrival: Arrival) -> None:
     arrival.out.write_text("old")
-    expected = "what arrived isn't what was sent: its digest differs"
-    assert arrival.refused([begin()], b"dat4", [["end", digest(b"data")]]) == expected
-    assert arrival.refused([["file", b"", 0o600, 1, b"dat4", digest(b"data")]]) == expected
+    expected = "what arrived isn't what was sent: its checksum differs"
+    assert arrival.refused([begin()], b"dat4", [["end", check(b"data")]]) == expected
+    assert arrival.refused([["file", b"", 0o600, 1, b"dat4", check(b"data")]]) == expected
     assert arrival.refused([begin()], b"data", [["end", b""]]) == expected
-    assert arrival.refused([begin()], b"dat", [["end", digest(b"data")]]) == "1 bytes of a file are missing"
+    assert arrival.refused([begin()], b"dat", [["end", check(b"data")]]) == "1 bytes of a file are missing"
     assert arrival.refused([begin()], b"data") == "it ended before all had come"
     assert arrival.refused() == "it ended before all had come"
     assert arrival.out.read_text() == "old"

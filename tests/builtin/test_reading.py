@@ -3,6 +3,7 @@
 import hashlib
 import os
 import socket
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ def no_descriptor_left() -> "Iterator[None]":
 
 def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
+
+
+def check(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(4, "big")
 
 
 def items(path: Path, *args: Any) -> "Iterator[Any]":
@@ -48,15 +53,18 @@ def test_a_small_file_is_one_record(tmp_path: Path) -> None:
     for size in 0, 1, SMALL_SIZE_MAX:
         data, status = file(tmp_path / "f", size)
         found = list(items(tmp_path / "f"))
+        assert found == [[["file", b"", 0o640, status.st_mtime_ns, data, check(data)]]]
+        found = list(items(tmp_path / "f", True))
         assert found == [[["file", b"", 0o640, status.st_mtime_ns, data, digest(data)]]]
 
 
-def test_a_larger_one_comes_in_blocks_between_its_beginning_and_its_digest(tmp_path: Path) -> None:
+def test_a_larger_one_comes_in_blocks_between_its_beginning_and_its_check(tmp_path: Path) -> None:
     for size in SMALL_SIZE_MAX + 1, BLOCK_SIZE, 2 * BLOCK_SIZE + 1:
         data, status = file(tmp_path / "f", size)
         first, *blocks, last = items(tmp_path / "f")
         assert first == [["begin", b"", 0o640, status.st_mtime_ns, size, 0]]
-        assert (b"".join(blocks), last) == (data, [["end", digest(data)]])
+        assert (b"".join(blocks), last) == (data, [["end", check(data)]])
+        assert list(items(tmp_path / "f", True))[-1] == [["end", digest(data)]]
         assert max(map(len, blocks)) <= BLOCK_SIZE
 
 
@@ -66,19 +74,21 @@ def test_who_has_the_beginning_gets_the_rest_and_who_has_another_one_gets_all(tm
     data, status = file(tmp_path / "f", size)
     beginning = ["begin", b"", 0o640, status.st_mtime_ns, size]
     for start in 1, BLOCK_SIZE, size - 1, size:
-        found = [item for item in items(tmp_path / "f", start, digest(data[:start])) if item]
+        found = [item for item in items(tmp_path / "f", True, start, digest(data[:start])) if item]
         assert found[0] == [[*beginning, start]]
         assert (b"".join(found[1:-1]), found[-1]) == (data[start:], [["end", digest(data)]])
     for start, prefix in (1, b""), (BLOCK_SIZE, digest(b"other")), (size + 1, digest(data)), (-1, digest(b"")):
-        found = [item for item in items(tmp_path / "f", start, prefix) if item]
+        found = [item for item in items(tmp_path / "f", True, start, prefix) if item]
         assert (found[0], b"".join(found[1:-1])) == ([[*beginning, 0]], data)
+    # Without a digest of all of it the two can't be compared.
+    assert next(items(tmp_path / "f", False, BLOCK_SIZE, digest(data[:BLOCK_SIZE]))) == [[*beginning, 0]]
 
 
 def test_a_long_beginning_that_is_only_hashed_gives_signs_of_life(tmp_path: Path) -> None:
     size = 65 * BLOCK_SIZE
     with (tmp_path / "f").open("wb") as sparse:
         sparse.truncate(size)
-    found = list(items(tmp_path / "f", size, digest(bytes(size))))
+    found = list(items(tmp_path / "f", True, size, digest(bytes(size))))
     assert found[:2] == [[], []]
     assert [item[0][0] for item in found if item] == ["begin", "end"]
 

@@ -1,6 +1,6 @@
 """A child that answers for FileService with what it likes, and one that asks for what it shouldn't have."""
 
-import hashlib
+import zlib
 
 import plasmid
 from plasmid.runtime.receivers import Receiver
@@ -17,9 +17,14 @@ NAME = "plasmid.builtin.files.FileService"
 MIB = 1 << 20
 
 
+def check(data: bytes) -> bytes:
+    """Return what a file's content is checked by."""
+    return zlib.crc32(data).to_bytes(4, "big")
+
+
 def small(name: bytes, data: bytes = b"evil") -> "list[Any]":
     """Return the record of a small file."""
-    return ["file", name, 0o777, 0, data, hashlib.sha256(data).digest()]
+    return ["file", name, 0o777, 0, data, check(data)]
 
 
 def begin(size: int, start: int = 0, name: bytes = b"") -> "list[Any]":
@@ -70,9 +75,9 @@ def _endless_skips() -> "Iterator[Any]":
 
 
 SENDING = {
-    "a wrong digest": announcing(4, b"evil", [["end", bytes(32)]]),
-    "no digest": announcing(4, b"evil", [["end", b""]]),
-    "less than announced": announcing(5, b"evil", [["end", hashlib.sha256(b"evil").digest()]]),
+    "a wrong check": announcing(4, b"evil", [["end", bytes(4)]]),
+    "no check": announcing(4, b"evil", [["end", b""]]),
+    "less than announced": announcing(5, b"evil", [["end", check(b"evil")]]),
     "more than announced": _endless_file,
     "far too much": announcing(1 << 50),
     "a negative size": announcing(-1),
@@ -114,7 +119,7 @@ class EvilFiles(plasmid.Service):
         return NAME
 
     @plasmid.expose(plasmid.AllowAny())
-    def send(self, path: bytes, start: int = 0, prefix: bytes = b"") -> "Iterator[Any]":
+    def send(self, path: bytes, **options: "Any") -> "Iterator[Any]":
         """Give the attack's items."""
         yield from SENDING[EvilFiles.doing]()
 

@@ -76,10 +76,11 @@ class FileService(Service):
         self._prefixes.add(_own(path, "register_prefix"))
 
     @expose(AllowAny())
-    def send(self, path: bytes, start: int = 0, prefix: bytes = b"") -> "Iterator[Item]":
+    def send(self, path: bytes, by_digest: bool = False, start: int = 0, prefix: bytes = b"") -> "Iterator[Item]":
         """Give the items of a file or folder; plasmid.files.fetch() takes them in.
 
-        start, prefix: how much of the file the caller has, and the SHA-256 of that.
+        by_digest: check each file by its SHA-256. start, prefix: how much of the file the caller has, and the SHA-256
+        of that; only by_digest.
         """
         job = current_job()
         # By the link: what is below it may call itself by many addresses.
@@ -92,7 +93,7 @@ class FileService(Service):
         try:
             fd = self._open(path, job)
             try:
-                yield from reading.items_of(fd, start, prefix)
+                yield from reading.items_of(fd, by_digest, start, prefix)
             finally:
                 os.close(fd)
         finally:
@@ -109,6 +110,8 @@ class FileService(Service):
         count_max: int = COUNT_MAX,
         resume: bool = False,
         skip_special: bool = False,
+        by_digest: bool = False,
+        flush: bool = False,
     ) -> "Iterator[List[Any]]":
         """Take a file or folder in; plasmid.files.put() sends it.
 
@@ -117,7 +120,8 @@ class FileService(Service):
         """
         _split(path)
         deadline = current_job().deadline
-        landing = Landing("put to '%s'" % beneath.text_of(path), path, size_max, count_max, resume, skip_special)
+        what = "put to '%s'" % beneath.text_of(path)
+        landing = Landing(what, path, size_max, count_max, resume, skip_special, by_digest, flush)
         try:
             receiver = FileReceiver(self.router)
             try:

@@ -14,7 +14,7 @@ out of sight until it is whole.
 import hashlib
 import os
 
-from plasmid.builtin import beneath, place
+from plasmid.builtin import beneath, place, reading
 from plasmid.core.errors import PlasmidError
 from plasmid.core.remote import shown
 
@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 
-    from plasmid.builtin.reading import Item, Record
+    from plasmid.builtin.reading import Check, Item, Record
 
 # What may arrive at most, unless the caller says otherwise.
 SIZE_MAX = 16 << 30
@@ -65,7 +65,9 @@ class Landing:
 
     destination: what it will be called. A file there is replaced; a folder must not be there, unless it's empty.
     resume: keep what has come of a file for the next try, and go on from where the last one stopped; `start` and
-    `prefix` say how much there is and its digest. skips: let links and the like be left out of a folder.
+    `prefix` say how much there is and its SHA-256. skips: let links and the like be left out of a folder. by_digest:
+    the check of each file is its SHA-256, as it is with `resume`. flush: have a single file on the disk before it is
+    in its place.
     """
 
     def __init__(
@@ -76,6 +78,8 @@ class Landing:
         count_max: int = COUNT_MAX,
         resume: bool = False,
         skips: bool = False,
+        by_digest: bool = False,
+        flush: bool = False,
     ) -> None:
         self.what = what
         self.state = State.NOTHING
@@ -83,18 +87,20 @@ class Landing:
         self.prefix = b""
         self.size = 0
         self.count = 0
-        self.digest = b""  # of a single file
+        self.by_digest = by_digest or resume
+        self.digest = b""  # of a single file, if its check is one
         self.skipped = []  # type: List[str]
         self._size_max = size_max
         self._count_max = count_max
         self._skips = skips
+        self._flush = flush
         self._levels = []  # type: List[Tuple[int, Record]]
         self._fd = -1  # of the file that is coming
         self._size = self._mtime_ns = self._left = 0  # what was announced of it, and how much of it hasn't come
         self._flushed = 0
         self._single = None  # type: Optional[Tuple[int, int]]  # if no folder comes: permissions and time
-        self._done = hashlib.sha256()
-        self._kept = self._done
+        self._kept = hashlib.sha256()
+        self._done = self._kept  # type: Check
         self._resumed_at = 0
         self._place = place.Place(what, destination)
         if resume:
@@ -138,7 +144,7 @@ class Landing:
         if not self.is_whole:
             self._refuse("it ended before all had come")
         if self._single is not None:
-            self._place.put_file(*self._single)
+            self._place.put_file(*self._single, flush=self._flush)
         else:
             self._place.put_folder()
 
@@ -218,7 +224,7 @@ class Landing:
         self._enter(name, size)
         if start and (start != self.start or start > size):
             self._refuse("it goes on at byte %d of %d, but %d are here" % (start, size, self.start))
-        self._done = self._kept if start else hashlib.sha256()
+        self._done = self._kept if start else reading.new_check(self.by_digest)
         self._resumed_at = start
         if self._levels:
             self._fd = place.make_file(self._levels[-1][0], name, mode)
@@ -245,7 +251,7 @@ class Landing:
         while written < len(data):
             written += os.write(self._fd, memoryview(data)[written:])
         come = self._size - self._left
-        if come - self._flushed >= _FLUSH_SIZE and not self._levels:
+        if self._flush and come - self._flushed >= _FLUSH_SIZE and not self._levels:
             place.start_flush(self._fd, self._flushed, come - self._flushed)
             self._flushed = come
 
@@ -255,13 +261,14 @@ class Landing:
             self._refuse("%d bytes of a file are missing" % self._left)
         if self._done.digest() != record[1]:
             self._place.forget()
-            self._refuse("what arrived isn't what was sent: its digest differs")
+            kind = "digest" if self.by_digest else "checksum"
+            self._refuse("what arrived isn't what was sent: its %s differs" % kind)
         if self._levels:
             os.utime(self._fd, ns=(self._mtime_ns, self._mtime_ns))
             os.close(self._fd)
             self.state = State.FOLDER
         else:
-            self.digest = record[1]
+            self.digest = record[1] if self.by_digest else b""
             self.state = State.WHOLE
         self._fd = -1
 

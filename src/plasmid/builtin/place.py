@@ -118,23 +118,28 @@ class Place:
             os.unlink(kept_name(self._name), dir_fd=self._folder)
             self.is_kept = False
 
-    def put_file(self, mode: int, mtime_ns: int) -> None:
-        """Put the file into its place, with these permissions but for setuid and the like, and what umask takes."""
+    def put_file(self, mode: int, mtime_ns: int, flush: bool = False) -> None:
+        """Put the file into its place, with these permissions but for setuid and the like, and what umask takes.
+
+        flush: once it is on the disk, and return when its name is there as well.
+        """
         os.chmod(self.fd, mode & 0o777 & ~umask())
         os.utime(self.fd, ns=(mtime_ns, mtime_ns))
-        os.fsync(self.fd)
+        if flush:
+            os.fsync(self.fd)
         if not self._temporary and not self.is_kept:
             name = new_name()
             link = "/proc/self/fd/%d" % self.fd
             os.link(link, name, dst_dir_fd=self._folder, follow_symlinks=True)
             self._temporary = name
         self._rename(self._temporary or kept_name(self._name))
+        if flush:
+            os.fsync(self._folder)
 
     def _rename(self, name: bytes) -> None:
         os.rename(name, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         self._temporary = b""
         self.is_kept = False
-        os.fsync(self._folder)
 
     # -- a folder
 

@@ -4,20 +4,22 @@
          | [record, ...]              as many as fit; none at all is a sign of life
     record = ["dir", name, mode, mtime_ns]                        a folder begins; what follows is in it
            | ["up"]                                               ... until here
-           | ["file", name, mode, mtime_ns, data, digest]         a small file, whole
+           | ["file", name, mode, mtime_ns, data, check]          a small file, whole
            | ["begin", name, mode, mtime_ns, size, start]         a larger one; its bytes from `start` on follow,
-           | ["end", digest]                                      ... and this
+           | ["end", check]                                       ... and this
            | ["skip", name, kind]                                 what is neither, and isn't sent
            | ["fail", text]                                       the reader gives up; nothing follows
 
-What is sent itself has the empty name. digest: SHA-256 of the whole file. Many small files share an item, since each
-item costs a frame and two wake-ups; bytes of a large one have an item of their own, and are never copied on the way.
-A file that was changed while it was read is a failure and no mix of the two.
+What is sent itself has the empty name. check: of the whole file, its CRC-32, or its SHA-256 where that was asked for.
+Many small files share an item, since each item costs a frame and two wake-ups; bytes of a large one have an item of
+their own, and are never copied on the way. A file that was changed while it was read is a failure and no mix of the
+two.
 """
 
 import hashlib
 import os
 import stat
+import zlib
 
 from plasmid.builtin import beneath
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     Record = List[Any]
     Item = Union[bytes, List[Record]]
+    Check = Union["hashlib._Hash", "Checksum"]
 
 # Above the credit that a body has unasked: so one for which there is no room waits, and is not refused.
 BLOCK_SIZE = 1 << 19
@@ -38,6 +41,28 @@ BATCH_COUNT = 256
 DEPTH_MAX = 100
 # Between two signs of life while the beginning of a file is hashed that needn't be sent.
 HASHED_IN_SILENCE = 32
+
+
+class Checksum:
+    """A CRC-32, to be used as what hashlib makes."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes) -> None:
+        """Take further bytes into account."""
+        self._value = zlib.crc32(data, self._value)
+
+    def digest(self) -> bytes:
+        """Return the checksum of all of them."""
+        return self._value.to_bytes(4, "big")
+
+
+def new_check(by_digest: bool) -> "Check":
+    """Return what makes the check of a file: see the head of this file."""
+    return hashlib.sha256() if by_digest else Checksum()
 
 
 class Changed(Exception):
@@ -55,12 +80,13 @@ class Level:
         self.names = sorted((os.fsencode(name) for name in os.listdir(fd)), reverse=True)
 
 
-def items_of(fd: int, start: int = 0, prefix: bytes = b"") -> "Iterator[Item]":
+def items_of(fd: int, by_digest: bool = False, start: int = 0, prefix: bytes = b"") -> "Iterator[Item]":
     """Give the items of the file or folder that is open there, to be closed by the caller.
 
-    start, prefix: how much of the file its reader has already, and the digest of that. If it isn't so, all of it comes.
+    by_digest: the check of each file is its SHA-256. start, prefix: how much of the file its reader has already, and
+    the SHA-256 of that; only by_digest. If it isn't so, all of it comes.
     """
-    reading = Reading()
+    reading = Reading(by_digest)
     try:
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             yield from reading.folder(os.dup(fd))
@@ -77,7 +103,8 @@ def items_of(fd: int, start: int = 0, prefix: bytes = b"") -> "Iterator[Item]":
 class Reading:
     """Reads a tree without recursion, so that it can be stopped between any two items."""
 
-    def __init__(self) -> None:
+    def __init__(self, by_digest: bool) -> None:
+        self._by_digest = by_digest
         self._levels = []  # type: List[Level]
         self._batch = []  # type: List[Record]
         self._batch_size = 0
@@ -150,17 +177,19 @@ class Reading:
         if size <= SMALL_SIZE_MAX and not start:
             data = read(fd, size + 1)  # one more, to see that it ends there
             self._check(fd, name, before, len(data))
-            if self._add(["file", name, mode, before.st_mtime_ns, data, hashlib.sha256(data).digest()], len(data)):
+            done = new_check(self._by_digest)
+            done.update(data)
+            if self._add(["file", name, mode, before.st_mtime_ns, data, done.digest()], len(data)):
                 yield self.taken()
             return
-        done = hashlib.sha256()
-        if 0 < start <= size:
+        done = new_check(self._by_digest)
+        if 0 < start <= size and self._by_digest:
             for count in range(start, 0, -BLOCK_SIZE):
                 done.update(read(fd, min(BLOCK_SIZE, count)))
                 if count // BLOCK_SIZE % HASHED_IN_SILENCE == 0:
                     yield []
             if done.digest() != prefix:
-                start, done = 0, hashlib.sha256()
+                start, done = 0, new_check(self._by_digest)
                 os.lseek(fd, 0, os.SEEK_SET)
         else:
             start = 0
