@@ -142,6 +142,7 @@ LAYERS = (
         "losses.py",
         "builtin/beneath.py",
         "builtin/reading.py",
+        "builtin/descriptors.py",
         "builtin/place.py",
         "builtin/landing.py",
         "builtin/files.py",

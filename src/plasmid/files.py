@@ -8,23 +8,27 @@ one may fetch and put what they like there; all others get what its FileService 
 """
 
 import os
+import stat
 from binascii import hexlify
 from time import monotonic
 
-from plasmid.builtin import beneath, reading
+from plasmid.builtin import beneath, descriptors, reading
 from plasmid.builtin.files import ITEM_SIZE_MAX, WINDOW, FileService
 from plasmid.builtin.landing import COUNT_MAX, SIZE_MAX, SKIPPED_MAX, Landing, TransferError
+from plasmid.core import address as addresses
 from plasmid.core.errors import ProtocolError, ReceiverClosed
 from plasmid.core.remote import shown
 from plasmid.runtime.context import deadline_after
 from plasmid.runtime.receivers import Sender
 from plasmid.service.streams import Inflow, open_stream
+from plasmid.surroundings import surroundings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+    from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
     from plasmid.builtin.files import Path
+    from plasmid.builtin.reading import Item
     from plasmid.runtime.context import Context
     from plasmid.service.streams import Stream
 else:
@@ -57,6 +61,7 @@ else:
         __slots__ = ()
 
 
+_NOTHING_HANDED = "it says that it has handed over a descriptor, and none has come"
 _CLASSES = {"%s:%s" % (TransferError.__module__, TransferError.__name__): TransferError}  # type: Dict[str, type]
 
 
@@ -92,14 +97,24 @@ def fetch(
     """
     remote_path = os.fsencode(path).rstrip(b"/") or b"/"
     what = "fetch '%s' from %s" % (beneath.text_of(remote_path), context)
+    deadline = deadline_after(timeout)
     landing = Landing(what, os.fsencode(destination), size_max, count_max, resume, skip_special, digest, flush)
+    shortcut = None
     try:
         args = {"path": remote_path, "by_digest": landing.by_digest, "start": landing.start, "prefix": landing.prefix}
-        with _open_stream(context, "send", args, deadline_after(timeout)) as stream:
+        shortcut = None if landing.by_digest else _shortcut(context, what, landing.device)
+        if shortcut is not None:
+            args["offer"] = shortcut.offer
+            landing.take_handed(shortcut.copy_to)
+        with _open_stream(context, "send", args, deadline) as stream:
+            if shortcut is not None:
+                shortcut.stream = stream
             for item in stream:
                 landing.take(item)
         landing.finish()
     finally:
+        if shortcut is not None:
+            shortcut.close()
         landing.close()
     return _arrived(landing.facts(), what)
 
@@ -126,11 +141,22 @@ def put(
     args = {"path": remote_path, "size_max": size_max, "count_max": count_max}
     args.update(resume=resume, skip_special=skip_special, by_digest=digest, flush=flush)
     fd = beneath.open_any(os.fsencode(path))
+    shortcut = None
     try:
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode) and descriptors.SIZE_MIN <= status.st_size <= size_max and not digest | resume:
+            shortcut = _shortcut(context, what, status.st_dev)
+        if shortcut is not None:
+            args["offer"] = shortcut.offer
         with _open_stream(context, "receive", args, deadline) as stream:
-            sender, start, prefix = _place(stream, context)
+            sender, start, prefix, is_handed = _place(stream, context)
             try:
-                for item in reading.items_of(fd, digest or resume, start, prefix):
+                if is_handed and shortcut is not None:
+                    shortcut.stream = stream
+                    items = shortcut.items_of(fd)
+                else:
+                    items = reading.items_of(fd, digest or resume, start, prefix)
+                for item in items:
                     if type(item) is list and item and item[-1][0] == "fail":
                         raise TransferError(what, item[-1][1])
                     sender.put(item, None if deadline is None else max(0.0, deadline - monotonic()))
@@ -141,6 +167,8 @@ def put(
             finally:
                 sender.close()
     finally:
+        if shortcut is not None:
+            shortcut.close()
         os.close(fd)
     return _arrived(found, what)
 
@@ -150,13 +178,75 @@ def _open_stream(context: "Context", method: str, args: "Dict[str, Any]", deadli
     return open_stream(context, name, method, args, deadline, _CLASSES.get, FileInflow)
 
 
-def _place(stream: "Stream", context: "Context") -> "Tuple[Sender, int, bytes]":
-    """Return where the other side wants the items, how much it has already, and the digest of that."""
+def _place(stream: "Stream", context: "Context") -> "Tuple[Sender, int, bytes, bool]":
+    """Return where the other side wants the items, how much it has already, the digest of that, and what it handed."""
     found = stream.get()
-    if type(found) is list and [type(part) for part in found] == [Sender, int, bytes]:
+    if type(found) is list and [type(part) for part in found] == [Sender, int, bytes, bool]:
         if found[0].address == context.address and found[1] >= 0:
-            return found[0], found[1], found[2]
+            return found[0], found[1], found[2], found[3]
     raise ProtocolError("FileService.receive", str(context), "it doesn't say where the items are to go")
+
+
+def _shortcut(context: "Context", what: str, device: int) -> "Optional[Shortcut]":
+    """Return how a file goes to or from a child of ours on this machine; None for any other context."""
+    runtime = context.runtime
+    if addresses.parent(context.address) != runtime.node.address or not descriptors.are_possible():
+        return None
+    child = surroundings(runtime).router.child(context)
+    if child is None or not child.is_here:
+        return None
+    try:
+        return Shortcut(what, device)
+    except OSError:
+        return None  # no descriptor is left for it, say
+
+
+class Shortcut(descriptors.Inlet):
+    """A file's way to or from a child on this machine: by a descriptor that the child hands over.
+
+    stream: of the call that hands it over, before anything is copied.
+    """
+
+    def __init__(self, what: str, device: int) -> None:
+        super().__init__(device)
+        self.stream = None  # type: Optional[Stream]
+        self._what = what
+        self._device = device
+
+    def copy_to(self, target: int, size: int) -> str:
+        """Copy what was handed over to a file of ours; return why that can't be, "" if it was done."""
+        source = self.take()
+        if source < 0:
+            return _NOTHING_HANDED
+        try:
+            return self._copy(source, target, size, source)
+        finally:
+            os.close(source)
+
+    def items_of(self, source: int) -> "Iterator[Item]":
+        """Copy a file of ours to what was handed over; give the items that say so."""
+        target = self.take()
+        if target < 0:
+            raise TransferError(self._what, _NOTHING_HANDED)
+        try:
+            items = reading.handed(source)
+            found = self._copy(source, target, os.fstat(source).st_size, target)
+        finally:
+            os.close(target)
+        if found:
+            raise TransferError(self._what, found)
+        yield items
+
+    def _copy(self, source: int, target: int, size: int, handed: int) -> str:
+        """Copy a whole file; return what is wrong with either, "" if nothing is."""
+        assert self.stream is not None
+        # What stands on the same file system as a file of ours is none that the child itself answers for, and hangs.
+        status, before = os.fstat(handed), os.fstat(source)
+        if not stat.S_ISREG(status.st_mode) or status.st_dev != self._device or before.st_size != size:
+            return "what it has handed over isn't the file that it has announced"
+        copied = descriptors.copy(source, target, size, self.stream.check)
+        changed = copied < size or reading.stamp(os.fstat(source)) != reading.stamp(before)
+        return "it was changed while it was read" if changed else ""
 
 
 def _arrived(facts: "Any", what: str) -> Arrived:

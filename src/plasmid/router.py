@@ -82,9 +82,14 @@ class Child:
         self.is_detached = False  # it goes on by itself when its link ends
 
     @property
+    def is_here(self) -> bool:
+        """Whether its process here is the context itself, and no program on the way there."""
+        return self.info.get("pid") == self.process.pid
+
+    @property
     def goes_on(self) -> bool:
-        """Whether its process here is the detached context itself, and no program on the way there."""
-        return self.is_detached and self.info.get("pid") == self.process.pid
+        """Whether its process here is a context that was detached."""
+        return self.is_detached and self.is_here
 
     def wait(self, patience_s: float) -> "Optional[int]":
         """Return how its process ended, None if it hasn't in that time."""

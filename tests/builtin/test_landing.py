@@ -388,6 +388,60 @@ def test_a_folder_that_nobody_may_enter_is_taken_away_again_by_whom_it_belongs_t
     assert status == 0
 
 
+class TestHanded:
+    """A file whose content came by its descriptor."""
+
+    @staticmethod
+    def landing(arrival: Arrival, content: bytes, found: str = "") -> Landing:
+        def fill(fd: int, size: int) -> str:
+            os.write(fd, content)
+            return found
+
+        landing = Landing(SEEN, os.fsencode(arrival.out))
+        landing.take_handed(fill)
+        return landing
+
+    # D10
+    def test_it_is_whole_once_its_content_is_there(self, arrival: Arrival) -> None:
+        landing = self.landing(arrival, b"data")
+        assert landing.device == arrival.where.stat().st_dev
+        landing.take([begin(), ["handed"]])
+        assert (landing.state, arrival.out.exists()) == (State.WHOLE, False)
+        landing.finish()
+        landing.close()
+        assert (arrival.out.read_bytes(), arrival.out.stat().st_mtime_ns) == (b"data", MTIME_NS)
+        assert (landing.facts(), arrival.names()) == ([4, 1, b"", [], 0], ["out"])
+
+    def test_the_file_may_be_opened_before_it_is_announced(self, arrival: Arrival) -> None:
+        landing = self.landing(arrival, b"")
+        os.write(landing.open_file(), b"data")
+        landing.take([begin(), ["handed"]])
+        landing.finish()
+        landing.close()
+        assert (arrival.out.read_bytes(), arrival.names()) == (b"data", ["out"])
+
+    def test_why_it_is_not_there_is_said_and_nothing_is_left(self, arrival: Arrival) -> None:
+        landing = self.landing(arrival, b"dat", "it isn't all there")
+        with pytest.raises(TransferError, match="it isn't all there"):
+            landing.take([begin(), ["handed"]])
+        landing.close()
+        assert arrival.names() == []
+
+    def test_it_is_refused_where_it_was_not_asked_for(self, arrival: Arrival) -> None:
+        expected = "its content was handed over where none was asked for"
+        assert arrival.refused([begin(), ["handed"]]) == expected
+        several: list[list[Any]] = [[[folder(), begin(b"f")]], [[begin()], b"da"]]
+        for items in several:
+            landing = self.landing(arrival, b"data")
+            for item in items:
+                landing.take(item)
+            with pytest.raises(TransferError, match=expected):
+                landing.take([["handed"]])
+            landing.close()
+        assert arrival.refused([["handed"]]) == "its parts came in a wrong order"
+        assert arrival.names() == []
+
+
 class TestResuming:
     """A file that is kept when the rest doesn't come."""
 

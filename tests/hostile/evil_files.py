@@ -1,8 +1,11 @@
 """A child that answers for FileService with what it likes, and one that asks for what it shouldn't have."""
 
+import os
+import tempfile
 import zlib
 
 import plasmid
+from plasmid.builtin import descriptors
 from plasmid.runtime.receivers import Receiver
 
 TYPE_CHECKING = False
@@ -108,6 +111,49 @@ SENDING = {
 }
 
 
+def _open_there(what: str, size: int) -> int:
+    """Return a descriptor of what is no file of that size on the file system where the parent's are."""
+    fd, path = tempfile.mkstemp()
+    try:
+        if what == "a file of another size":
+            os.truncate(fd, size - 1)
+        elif what == "a folder":
+            return os.open(os.path.dirname(path), os.O_RDONLY)
+        elif what == "a file of another file system":
+            return os.open("/proc/self/status", os.O_RDONLY)
+        elif what == "a pipe":
+            reading, writing = os.pipe()
+            os.close(writing)
+            return reading
+        elif what == "a file that may not be read":
+            os.truncate(fd, size)
+            return os.open(path, os.O_WRONLY)
+        return os.dup(fd)
+    finally:
+        os.close(fd)
+        os.unlink(path)
+
+
+HANDING = (
+    "nothing",
+    "a file of another size",
+    "a folder",
+    "a file of another file system",
+    "a pipe",
+    "a file that may not be read",
+)
+
+
+def hand(offer: bytes, what: str, size: int) -> None:
+    """Hand one of these over, past all that would keep an honest child from it."""
+    if what == "nothing":
+        return
+    fd = _open_there(what, size)
+    device = os.fstat(fd).st_dev.to_bytes(8, "big")
+    assert descriptors.hand_over(offer[:-8] + device, fd)
+    os.close(fd)
+
+
 class EvilFiles(plasmid.Service):
     """Stands in for the FileService of its context. doing: which attack it is at."""
 
@@ -121,6 +167,10 @@ class EvilFiles(plasmid.Service):
     @plasmid.expose(plasmid.AllowAny())
     def send(self, path: bytes, **options: "Any") -> "Iterator[Any]":
         """Give the attack's items."""
+        if EvilFiles.doing in HANDING:
+            hand(options["offer"], EvilFiles.doing, 2 * MIB)
+            yield [begin(2 * MIB), ["handed"]]
+            return
         yield from SENDING[EvilFiles.doing]()
 
     @plasmid.expose(plasmid.AllowAny())
@@ -128,14 +178,18 @@ class EvilFiles(plasmid.Service):
         """Say where to put something, in one of several wrong ways."""
         receiver = Receiver(self.router)
         sender = receiver.to_sender()
-        if EvilFiles.doing == "no place":
+        if EvilFiles.doing in HANDING:
+            hand(options["offer"], EvilFiles.doing, 2 * MIB)
+            yield [sender, 0, b"", True]
+            receiver.get(10)
+        elif EvilFiles.doing == "no place":
             yield 7
         elif EvilFiles.doing == "a wrong place":
-            yield [sender, 0, "digest"]
+            yield [sender, 0, "digest", False]
         elif EvilFiles.doing == "a place before the beginning":
-            yield [sender, -1, b""]
+            yield [sender, -1, b"", False]
         elif EvilFiles.doing == "a place far behind the end":
-            yield [sender, 1 << 62, b""]
+            yield [sender, 1 << 62, b"", False]
             while True:
                 item = receiver.get(10)
                 if type(item) is list and item and item[-1][0] in ("end", "file"):
@@ -143,10 +197,10 @@ class EvilFiles(plasmid.Service):
             yield [1, 1, b"\xff", [7, "\x1b[2J"], 1]
         elif EvilFiles.doing == "a closed place":
             receiver.close()
-            yield [sender, 0, b""]
+            yield [sender, 0, b"", False]
             yield "it is there"
         elif EvilFiles.doing == "lies":
-            yield [sender, 0, b""]
+            yield [sender, 0, b"", False]
             receiver.get(10)
             yield ["all", "is", "well"]
         receiver.close()
@@ -173,6 +227,16 @@ def ask(paths: "list[Any]", econtext: "ExternalContext") -> "list[Any]":
         except Exception as error:  # noqa: BLE001 - the test looks at it
             found.append(type(error).__name__)
     return found
+
+
+@plasmid.takes_econtext
+def ask_for_descriptor(path: bytes, device: int, econtext: "ExternalContext") -> "tuple[list[str], int]":
+    """Ask the root's FileService as a parent would; return the kinds of what came, and the descriptor."""
+    inlet = descriptors.Inlet(device)
+    args = {"path": path, "offer": inlet.offer}
+    items = list(plasmid.service.stream(econtext.master, NAME, "send", **args))
+    kinds = [record[0] for item in items if type(item) is list for record in item]
+    return kinds + ["bytes" for item in items if type(item) is bytes], inlet.take()
 
 
 @plasmid.takes_econtext

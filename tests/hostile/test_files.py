@@ -105,6 +105,38 @@ def test_a_child_that_does_not_take_what_is_put_there_is_found_out(
         files.put(evil, tmp_path / "file", "/there")
 
 
+# D10, D12
+@pytest.mark.parametrize("what", evil_files.HANDING)
+def test_a_descriptor_that_is_not_of_the_file_is_found_out(evil: plasmid.Context, tmp_path: Path, what: str) -> None:
+    evil.call(evil_files.do, what)
+    (tmp_path / "file").write_bytes(bytes(2 << 20))
+    before = sorted(os.listdir("/proc/self/fd"))
+    if "file" not in what or "system" in what:  # the others would take what is put there
+        with pytest.raises((files.TransferError, OSError)):
+            files.put(evil, tmp_path / "file", "/there")
+    with pytest.raises((files.TransferError, OSError)) as caught:
+        files.fetch(evil, "/there", tmp_path / "new")
+    expected = {
+        "nothing": "it says that it has handed over a descriptor, and none has come",
+        "a file that may not be read": "Bad file descriptor",
+    }
+    assert expected.get(what, "what it has handed over isn't the file that it has announced") in str(caught.value)
+    assert everything_in(tmp_path) == {"file": bytes(2 << 20)}
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+# S24, D12: a descriptor is more than a file's content
+def test_no_descriptor_is_handed_to_a_child(router: plasmid.Router, tmp_path: Path) -> None:
+    (tmp_path / "served").write_bytes(bytes(1 << 20))
+    service = FileService(router)
+    service.register_prefix(tmp_path)
+    with plasmid.Pool(router, services=[service], size=2):
+        child = router.local(name="evil")
+        path = os.fsencode(tmp_path / "served")
+        kinds, taken = child.call(evil_files.ask_for_descriptor, path, tmp_path.stat().st_dev)
+    assert (set(kinds), taken) == ({"begin", "bytes", "end"}, -1)
+
+
 def test_what_a_child_says_of_what_was_put_there_is_shown_escaped(evil: plasmid.Context, tmp_path: Path) -> None:
     evil.call(evil_files.do, "a place far behind the end")
     (tmp_path / "file").write_bytes(bytes(100_000))

@@ -145,6 +145,45 @@ def test_a_file_is_fetched_and_put_whole(context: plasmid.Context, folders: Fold
 
 
 # U8
+# U8, D10: the system copies what it can
+@ways
+def test_between_processes_of_one_machine_that_know_of_it_no_content_is_sent(
+    context: plasmid.Context, folders: Folders, way: str
+) -> None:
+    (folders.there / "source").write_bytes(os.urandom(3 * MIB))
+    (folders.here / "copy").write_text("old")
+    files.fetch(context, folders.there / "source", folders.here / "copy")  # its modules are there afterwards
+    for transfer, size in (files.fetch, 3 * MIB), (files.put, 3 * MIB), (files.fetch, MIB // 4), (files.put, MIB // 4):
+        os.truncate(folders.there / "source", size)
+        read, written = context.call(far_files.bytes_moved)
+        arrived = transfer(context, folders.there / "source", folders.here / "copy")
+        read_then, written_then = context.call(far_files.bytes_moved)
+        assert (arrived.size, sha256(folders.here / "copy")) == (size, sha256(folders.there / "source"))
+        moved = max(read_then - read, written_then - written)
+        assert (moved < size) == (way == "local" and size > MIB)
+
+
+# D10
+@one_way
+def test_a_file_that_changes_while_the_system_copies_it_does_not_arrive(
+    context: plasmid.Context, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folders.there / "source"
+    source.write_bytes(bytes(MIB))
+    system = os.copy_file_range
+
+    def copy_file_range(*args: int) -> int:
+        source.write_bytes(b"new" * MIB)
+        return system(*args)
+
+    monkeypatch.setattr(os, "copy_file_range", copy_file_range)
+    for transfer in files.fetch, files.put:
+        source.write_bytes(bytes(MIB))
+        with pytest.raises(files.TransferError, match="it was changed while it was read"):
+            transfer(context, source, folders.here / "copy")
+    assert os.listdir(folders.here) == []
+
+
 @ways
 def test_a_folder_is_fetched_and_put_with_permissions_and_times(context: plasmid.Context, folders: Folders) -> None:
     tree = folders.tree(folders.there)
@@ -278,7 +317,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(context: plasmid.Context, fo
     (folders.here / "file").write_bytes(bytes(3 * MIB))
     context.call(far_files.limit_file_size, MIB)
     with pytest.raises(OSError, match="File too large"):
-        files.put(context, folders.here / "file", folders.there / "copy")
+        files.put(context, folders.here / "file", folders.there / "copy", digest=True)  # so the far side writes it
     with pytest.raises(OSError, match="File too large"):
         files.put(context, folders.here, folders.there / "copy")
     assert os.listdir(folders.there) == []

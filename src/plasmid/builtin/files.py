@@ -13,7 +13,7 @@ import stat
 import threading
 from time import monotonic
 
-from plasmid.builtin import beneath, reading
+from plasmid.builtin import beneath, descriptors, reading
 from plasmid.builtin.landing import COUNT_MAX, SIZE_MAX, Landing
 from plasmid.core.address import STEP_SIZE
 from plasmid.core.errors import Overloaded
@@ -76,11 +76,13 @@ class FileService(Service):
         self._prefixes.add(_own(path, "register_prefix"))
 
     @expose(AllowAny())
-    def send(self, path: bytes, by_digest: bool = False, start: int = 0, prefix: bytes = b"") -> "Iterator[Item]":
+    def send(
+        self, path: bytes, by_digest: bool = False, start: int = 0, prefix: bytes = b"", offer: bytes = b""
+    ) -> "Iterator[Item]":
         """Give the items of a file or folder; plasmid.files.fetch() takes them in.
 
         by_digest: check each file by its SHA-256. start, prefix: how much of the file the caller has, and the SHA-256
-        of that; only by_digest.
+        of that; only by_digest. offer: of a parent that takes descriptors.
         """
         job = current_job()
         # By the link: what is below it may call itself by many addresses.
@@ -93,6 +95,9 @@ class FileService(Service):
         try:
             fd = self._open(path, job)
             try:
+                if offer and job.from_parent and _is_long(fd) and descriptors.hand_over(offer, fd):
+                    yield reading.handed(fd)
+                    return
                 yield from reading.items_of(fd, by_digest, start, prefix)
             finally:
                 os.close(fd)
@@ -112,20 +117,25 @@ class FileService(Service):
         skip_special: bool = False,
         by_digest: bool = False,
         flush: bool = False,
+        offer: bytes = b"",
     ) -> "Iterator[List[Any]]":
         """Take a file or folder in; plasmid.files.put() sends it.
 
-        Gives [where to put its items, how much is here already, the SHA-256 of that], and when it is in its place
-        what Landing.facts() says of it.
+        Gives [where to put its items, how much is here already, the SHA-256 of that, whether a descriptor was handed
+        over], and when it is in its place what Landing.facts() says of it. offer: for the descriptor of the file, to
+        be written to; none for a folder.
         """
         _split(path)
         deadline = current_job().deadline
         what = "put to '%s'" % beneath.text_of(path)
         landing = Landing(what, path, size_max, count_max, resume, skip_special, by_digest, flush)
         try:
+            is_handed = bool(offer) and descriptors.hand_over(offer, landing.open_file())
+            if is_handed:
+                landing.take_handed(_missing)
             receiver = FileReceiver(self.router)
             try:
-                yield [receiver.to_sender(), landing.start, landing.prefix]
+                yield [receiver.to_sender(), landing.start, landing.prefix, is_handed]
                 while not landing.is_whole:
                     landing.take(receiver.get(None if deadline is None else max(0.0, deadline - monotonic())))
             finally:
@@ -150,6 +160,18 @@ class FileService(Service):
             raise beneath.explained(error, path) from None
         found = "it isn't registered there; FileService.register() or register_prefix() would do that"
         raise PermissionError(errno.EACCES, found, beneath.text_of(path))
+
+
+def _is_long(fd: int) -> bool:
+    """Whether it is a file that is worth handing its descriptor over."""
+    status = os.fstat(fd)
+    return stat.S_ISREG(status.st_mode) and status.st_size >= descriptors.SIZE_MIN
+
+
+def _missing(fd: int, size: int) -> str:
+    """Say what is wrong with a file that a parent has written to by its descriptor, "" if nothing is."""
+    found = os.fstat(fd).st_size
+    return "" if found == size else "%d bytes were written of a file of %d" % (found, size)
 
 
 def _open_in(root: "Names", below: "Names", is_file: bool = False) -> int:

@@ -6,6 +6,8 @@
     FILE      refused   refused   FILE      as before   refused   refused           stays; no skip
     WHOLE     refused   refused   refused   refused     refused   refused           stays; no skip
 
+"handed" is as "end", for a single file of which no bytes came, and only after take_handed().
+
 take() is fed the items of reading.py, and they may come from anybody: a name is one name, nothing is opened through a
 link, no more is written than was announced, and no more announced than size_max and count_max. place.py keeps all of it
 out of sight until it is whole.
@@ -102,6 +104,7 @@ class Landing:
         self._kept = hashlib.sha256()
         self._done = self._kept  # type: Check
         self._resumed_at = 0
+        self._take_content = None  # type: Optional[Callable[[int, int], str]]
         self._place = place.Place(what, destination)
         if resume:
             try:
@@ -133,6 +136,23 @@ class Landing:
             if not _is_record(record):
                 self._refuse("what came isn't a file, a folder or a part of one")
             _RECORDS[record[0]][1](self, record)
+
+    @property
+    def device(self) -> int:
+        """The number of the file system that it comes to."""
+        return self._place.device
+
+    def take_handed(self, take_content: "Callable[[int, int], str]") -> None:
+        """Let a single file's content come by a descriptor, see descriptors.py.
+
+        take_content: called with the file's own descriptor and its size; has it filled by then, or says why it isn't.
+        """
+        self._take_content = take_content
+
+    def open_file(self) -> int:
+        """Return the descriptor of the single file that is to come."""
+        self._place.open_file()
+        return self._place.fd
 
     @property
     def is_whole(self) -> bool:
@@ -272,6 +292,17 @@ class Landing:
             self.state = State.WHOLE
         self._fd = -1
 
+    def _take_handed(self, record: "Record") -> None:
+        self._expect(State.FILE)
+        if self._take_content is None or self._levels or self._left != self._size:
+            self._refuse("its content was handed over where none was asked for")
+        found = self._take_content(self._fd, self._size)
+        if found:
+            self._refuse(found)
+        self._left = 0
+        self._fd = -1
+        self.state = State.WHOLE
+
     def _take_skip(self, record: "Record") -> None:
         self._expect(State.FOLDER)
         _, name, kind = record
@@ -293,6 +324,7 @@ _RECORDS = {
     "file": ((bytes, int, int, bytes, bytes), Landing._take_file),
     "begin": ((bytes, int, int, int, int), Landing._take_begin),
     "end": ((bytes,), Landing._take_end),
+    "handed": ((), Landing._take_handed),
     "skip": ((bytes, str), Landing._take_skip),
     "fail": ((str,), Landing._take_fail),
 }  # type: Dict[str, Tuple[Tuple[type, ...], Callable[[Landing, Record], None]]]

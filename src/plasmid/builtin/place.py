@@ -37,6 +37,11 @@ class Place:
             raise IsADirectoryError(errno.EISDIR, "%s: name what arrives, not only its folder" % what)
         self._folder = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
 
+    @property
+    def device(self) -> int:
+        """Of the folder that it will be in."""
+        return os.fstat(self._folder).st_dev
+
     def close(self) -> None:
         """Take away what didn't come into its place, and close what is open."""
         if self.is_kept and not os.fstat(self.fd).st_size:
@@ -76,7 +81,9 @@ class Place:
     # -- a file
 
     def open_file(self) -> None:
-        """Open what the file is written to, as `fd`."""
+        """Open what the file is written to, as `fd`, unless it is open."""
+        if self.fd >= 0:
+            return
         self.check(for_folder=False)
         if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):  # by which it will get its name
             try:

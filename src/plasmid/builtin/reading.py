@@ -7,6 +7,7 @@
            | ["file", name, mode, mtime_ns, data, check]          a small file, whole
            | ["begin", name, mode, mtime_ns, size, start]         a larger one; its bytes from `start` on follow,
            | ["end", check]                                       ... and this
+           | ["handed"]                                           ... or this, if its descriptor was handed over
            | ["skip", name, kind]                                 what is neither, and isn't sent
            | ["fail", text]                                       the reader gives up; nothing follows
 
@@ -98,6 +99,12 @@ def items_of(fd: int, by_digest: bool = False, start: int = 0, prefix: bytes = b
     finally:
         reading.close()
     yield reading.taken()
+
+
+def handed(fd: int) -> "Item":
+    """Return what is sent of a single file whose content goes by its descriptor."""
+    status = os.fstat(fd)
+    return [["begin", b"", stat.S_IMODE(status.st_mode), status.st_mtime_ns, status.st_size, 0], ["handed"]]
 
 
 class Reading:

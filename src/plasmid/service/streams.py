@@ -145,6 +145,11 @@ class Stream:
             except TimedOut:
                 await ready(self._inflow)
 
+    def check(self) -> None:
+        """Raise how the call has ended, if it has: the far side is lost, or the time is over."""
+        if self._inflow.call is not None and self._inflow.call.ended:
+            raise self._inflow.call.exception() or ReceiverClosed("the stream was closed")
+
     def close(self) -> None:
         """Stop the generator on the far side, if it hasn't ended. Nothing more is given."""
         self._inflow.end(ReceiverClosed("the stream was closed"))
