@@ -59,6 +59,8 @@ def pack_plain(value: Any) -> Any:
     data = _pack(value)
     if data is None or len(data) > DEFAULT_LIMITS.pack_size_max:
         return NotImplemented
+    if len(data) <= DEFAULT_LIMITS.depth_max and not _find_bytes(data):
+        return data  # as most are: too short for anything that would have to be looked at
     # C takes a bytearray or a memoryview for bytes and knows of no blobs. Where none of the bytes that start bytes
     # occurs, there are none; else they are looked for.
     if _find_bytes(data) or not _is_small(data, DEFAULT_LIMITS):

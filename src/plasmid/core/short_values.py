@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from plasmid.core.values import Limits
 
 _FLOAT = struct.Struct(">Bd").pack
+_BYTES = [bytes((code,)) for code in range(256)]
+# The packs of keys that were packed before: what a method returns has the same ones each time.
+_keys = {}  # type: Dict[str, bytes]
+KEYS_MAX = 1024
 
 
 def install() -> None:
@@ -28,40 +32,46 @@ def pack_short(value: "Any") -> "Any":
     """Return the pack of a value, the same bytes as from `values`, or NotImplemented."""
     if type(value) is not dict or len(value) > 15:
         return NotImplemented
-    out = bytearray((0x80 | len(value),))
+    out = bytearray(_BYTES[0x80 | len(value)])
     try:
         for key, item in value.items():
-            data = key.encode()
-            if len(data) > 31 or type(key) is not str:
+            if type(key) is not str:
                 return NotImplemented
-            out.append(0xA0 | len(data))
-            out += data
+            out += _keys.get(key) or _pack_key(key)
             kind = type(item)
             if kind is str:
                 data = item.encode()
                 size = len(data)
-                if size < 32:
-                    out.append(0xA0 | size)
-                else:
-                    out += head(0xD9, size)
+                out += _BYTES[0xA0 | size] if size < 32 else head(0xD9, size)
                 out += data
             elif kind is int and -32 <= item < 1 << 64:
                 if item < 128:
-                    out.append(item & 255)
+                    out += _BYTES[item & 255]
                 else:
                     out += head(0xCC, item) if item < 1 << 32 else HEADS[3](0xCF, item)
             elif item is None:
-                out.append(0xC0)
+                out += b"\xc0"
             elif kind is bool:
-                out.append(0xC2 + item)
+                out += b"\xc3" if item else b"\xc2"
             elif kind is float:
                 out += _FLOAT(0xCB, item)
             else:
                 return NotImplemented
-    except (AttributeError, ValueError):  # a key that is no text, a lone surrogate: `values` will say so
+    except ValueError:  # a long key, a lone surrogate: `values` will do it, or say so
         return NotImplemented
     # One that is too long as well.
     return out if len(out) < values.DEFAULT_LIMITS.pack_size_max else NotImplemented
+
+
+def _pack_key(key: str) -> bytes:
+    """Return the pack of a short text that is a key; ValueError if it's none."""
+    data = key.encode()
+    if len(data) > 31:
+        raise ValueError(key)
+    packed = _BYTES[0xA0 | len(data)] + data
+    if len(_keys) < KEYS_MAX:
+        _keys[key] = packed
+    return packed
 
 
 def unpack_short(data: bytes, limits: "Limits") -> "Any":
@@ -73,16 +83,16 @@ def unpack_short(data: bytes, limits: "Limits") -> "Any":
     pos = 1
     try:
         for _ in range(size):
-            key_size = data[pos] - 0xA0
-            end = pos + 1 + key_size
-            if not 0 <= key_size < 32:
+            code = data[pos]
+            if code & 0xE0 != 0xA0:
                 return NotImplemented
+            end = pos + code - 0x9F
             key = data[pos + 1 : end].decode()
             code = data[end]
             pos = end + 1
             if code < 0x80:
                 items[key] = code
-            elif 0xA0 <= code < 0xC0:
+            elif code & 0xE0 == 0xA0:
                 pos += code - 0xA0
                 items[key] = data[end + 1 : pos].decode()
             elif code in values.CONSTANTS:

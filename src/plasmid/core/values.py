@@ -113,11 +113,8 @@ def decode(
         )
     data = bytes(body[4 : 4 + size])
     if body_size == 4 + size:
-        if _fast_unpack is not None:
-            value = _fast_unpack(data, limits)
-            if value is not NotImplemented:
-                return value
-        return read_pack(data, b"", classes, handles, limits)
+        value = NotImplemented if _fast_unpack is None else _fast_unpack(data, limits)
+        return read_pack(data, b"", classes, handles, limits) if value is NotImplemented else value
     with memoryview(body)[4 + size :] as blobs:  # an error's traceback would keep it, and a bytearray locked by it
         return read_pack(data, blobs, classes, handles, limits)
 

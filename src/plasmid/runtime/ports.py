@@ -32,7 +32,7 @@ class Parking:
     """Where one thread waits, once, until release() is called: by any thread, under whatever lock, before or after.
 
     It waits on a lock, made when there is need of one, or, while it leads, in the loop's poller; see Loop.park().
-    is_released: whether release() was called. wake_fd: not -1 while `thread` leads.
+    is_released: whether release() was called; False again by whoever waits here anew, once nobody can call that. wake_fd: not -1 while `thread` leads.
     """
 
     __slots__ = "_lock", "is_released", "thread", "wake_fd"
@@ -65,10 +65,6 @@ class Parking:
         if not self.is_released:
             lock.acquire(True, left)
         self._lock = None
-
-    def renew(self) -> None:
-        """Make it one that hasn't been released. Once its wait is over, and nobody can release it any more."""
-        self.is_released = False
 
 
 class Port:

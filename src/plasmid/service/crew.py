@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, List, Optional, Set
 
+    from plasmid.service.queues import WaitingRoom
+
 # Threads beyond those needed that are kept, since what needed them may do so again.
 SPARE_MAX = 2
 
@@ -114,10 +116,6 @@ class Crew:
         self.busy += 1
         worker.parking.release()
 
-    def is_burst(self) -> bool:
-        """Say whether the thread that takes in what comes has been handed a task of it, and is about to begin."""
-        return self.handed is not None and self.handed.parking.is_released and self.handed.parking.wake_fd >= 0
-
     def begin(self, worker: Worker) -> None:
         """Count a thread among those that work."""
         worker.is_busy = True
@@ -139,11 +137,12 @@ class Crew:
         self.blocked -= 1
         self.begin(worker)
 
-    def rest(self, worker: Worker, activating: int) -> bool:
+    def rest(self, worker: Worker, waiting_room: "WaitingRoom") -> bool:
         """Put a thread that found nothing to do to rest. False if it is in excess: it should end."""
-        if len(self.workers) > self.size and len(self.workers) > self.size_max(activating) + SPARE_MAX:
+        count = len(self.workers)
+        if count > self.size and count > self.size_max(waiting_room.thread_count()) + SPARE_MAX:
             return False
-        worker.parking.renew()
+        worker.parking.is_released = False
         if self.idle and self.idle[-1].parking.wake_fd >= 0:
             # The one that takes in what comes should be the one that it wakes: itself.
             self.idle.insert(0, worker)

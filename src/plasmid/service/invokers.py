@@ -105,17 +105,17 @@ class Invoker:
         if request.course is not None:
             request.course.go_on()
             return
-        result = None  # type: Any
+        result = error = None  # type: Any
         try:
             self.permit(request)
             self.take_args(request)
-            if request.method is None or request.method.kind is PLAIN:
-                result = self.run(request)
-                error = None  # type: Optional[BaseException]
-            else:
+            method = request.method
+            if method is not None and method.kind is not PLAIN:
                 error = self._begin(request)
                 if error is None:
                     return
+            else:
+                result = self.run(request)
         except BaseException as raised:  # noqa: BLE001  as in attempt(), which would cost a call for each step
             error = raised
         self.answer(request, result, error)
@@ -162,11 +162,12 @@ class Invoker:
         method = type(service).exposed.get(job.method)
         if method is None:
             raise Refused(call_text(job), "", self._no_such_method(job))
-        policies = method.own_policies or method.policies(service)
-        objector = objection(policies, service, job)
-        if objector is not None or not policies:
-            reason = "%r doesn't allow it" % objector if policies else "no policy allows anybody"
-            raise method.refused("not open to %s: %s" % (caller_text(job), reason))
+        if not method.is_open and not (method.is_for_parents and job.from_parent):
+            policies = method.own_policies or method.policies(service)
+            objector = objection(policies, service, job)
+            if objector is not None or not policies:
+                reason = "%r doesn't allow it" % objector if policies else "no policy allows anybody"
+                raise method.refused("not open to %s: %s" % (caller_text(job), reason))
         limit = service.max_message_size
         if limit and job.size > limit:
             raise method.refused("its arguments are %d bytes; the service takes at most %d" % (job.size, limit))
@@ -193,14 +194,21 @@ class Invoker:
         if job.cancelled or job.done or job.deadline is not None:
             check_is_wanted(job)
         request.is_started = True
-        # As `with job.running()` would do it.
-        around, served = deadline_var.set(job.deadline), job_var.set(job)  # type: ignore[arg-type]
+        # As `with job.running()` would do it; mostly there is no deadline, and was none.
+        around = deadline_var.get()
+        if around is not job.deadline:
+            deadline_var.set(job.deadline)
+        served = job_var.set(job)  # type: ignore[arg-type]
+        method = request.method
         try:
-            if type(self).invoke is not Invoker.invoke or request.method is None:
+            if method is None or type(self).invoke is not Invoker.invoke:
                 return self.invoke(job.method, request.args, job)
-            return request.method.call(self.service, request.args, job)
+            if method.is_bare:
+                return method.function(self.service, **request.args)
+            return method.call(self.service, request.args, job)
         finally:
-            deadline_var.reset(around)
+            if around is not job.deadline:
+                deadline_var.set(around)
             job_var.reset(served)
 
     def answer(self, request: Request, result: "Any", error: "Optional[BaseException]") -> None:

@@ -8,7 +8,7 @@ may name classes that are defined further down; only annotations beyond the plai
 """
 
 from plasmid.core.errors import Refused
-from plasmid.service.policy import Policy, checked_policies
+from plasmid.service.policy import AllowAny, AllowParents, Policy, checked_policies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,6 +112,10 @@ class Method:
         self.is_no_reply = bool(getattr(function, NO_REPLY_MARK, False))
         self.is_idempotent = bool(getattr(function, IDEMPOTENT_MARK, False))
         self.own_policies = checked_policies(getattr(function, POLICIES))
+        # What needn't be asked at each call: whether all allow anybody, and whether all allow any parent.
+        kinds = set(map(type, self.own_policies))
+        self.is_open = kinds == {AllowAny}
+        self.is_for_parents = bool(kinds) and kinds <= {AllowAny, AllowParents}
         self.spec = getattr(function, ARG_SPEC, None)  # type: Optional[Dict[str, Any]]
         self._checks = None  # type: Optional[Dict[str, Check]]
         # Of all arguments, if each of them is required and of a plain type.
@@ -157,7 +161,9 @@ class Method:
         # A default of None allows None, whatever the annotation says; what @arg_spec requires, it requires as it says.
         may_be_none = (name for name, value in optional.items() if value is None and name not in spec)
         self.may_be_none = frozenset(may_be_none)  # type: FrozenSet[str]
-        self.is_open = bool(code.co_flags & HAS_VAR_KEYWORD)
+        self.takes_any = bool(code.co_flags & HAS_VAR_KEYWORD)
+        # Whether call() only calls it with the arguments that there are.
+        self.is_bare = type(self).call is Method.call and not self.takes_msg
         # What callers can't give: self, and the message.
         self.hidden = code.co_varnames[:1] + hidden
         for name in spec:
@@ -191,14 +197,15 @@ class Method:
         """Raise Refused unless `args` are what the method takes."""
         if type(args) is not dict:
             raise self.refused("its arguments are a dict of names and values, not %s" % type(args).__name__)
-        if self._plain is not None and len(args) == len(self._plain):
-            for name, cls in self._plain:
+        plain = self._plain
+        if plain is not None and len(args) == len(plain):
+            for name, cls in plain:
                 if type(args.get(name)) is not cls:
                     break  # what is wrong, if anything is, is found out below
             else:
                 return
         for name in args:
-            if type(name) is not str or name in self.hidden or (name not in self.names and not self.is_open):
+            if type(name) is not str or name in self.hidden or (name not in self.names and not self.takes_any):
                 shown = ascii(name)[:80] if type(name) is str else "of type " + type(name).__name__
                 raise self.refused("it takes no argument %s, %s" % (shown, self._takes()))
         checks = self._understand()
@@ -236,7 +243,7 @@ class Method:
         for name, value in named.items():
             if name in args:
                 raise TypeError("%s() got multiple values for argument %r" % (self.title, name))
-            if name in self.hidden or (name not in self.names and not self.is_open):
+            if name in self.hidden or (name not in self.names and not self.takes_any):
                 raise TypeError("%s() got an unexpected argument %r, %s" % (self.title, name, self._takes()))
             args[name] = value
         missing = [repr(name) for name in self.required if name not in args]
@@ -289,6 +296,7 @@ class Dispatch(Method):
     """The older form: one `dispatch(self, args, msg)` for all calls, guarded by attributes of the class."""
 
     own_policies = ()
+    is_open = is_for_parents = is_bare = False
 
     def __init__(self, owner: type, function: "Callable[..., Any]") -> None:
         self.title = owner.__name__

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Name = Union[str, int]
 
 DEFERRED_MAX = 10000
+LANES_KEPT_MAX = 1024
 CLOSE_TIMEOUT_S = 5.0
 # What close() allows the services' on_shutdown() beyond that.
 HOOKS_TIMEOUT_S = 1.0
@@ -71,6 +72,7 @@ class Pool(Workshop):
         self._here = router.myself().address
         self._queues = {}  # type: Dict[Name, ServiceQueue]
         self._services = {}  # type: Dict[int, ServiceQueue]
+        self._lanes = {}  # type: Dict[bytes, bytes]  # of callers that called lately
         self._deferred = ServiceQueue(Deferred())
         self._select = None  # type: Optional[PoolSelect]
         self._event_loop = None  # type: Optional[EventLoop]
@@ -156,9 +158,21 @@ class Pool(Workshop):
 
     def submit(self, job: "Message") -> None:
         """Take a call that has arrived: file it, and wake a thread if need be. Called with the router lock held."""
+        crew = self._crew
         with self._lock:
             # More of what that thread has read: it does them one after the other, and if it takes long it gets help.
-            is_burst = self._crew.is_burst()
+            handed = crew.handed
+            is_burst = handed is not None and handed.parking.is_released and handed.parking.wake_fd >= 0
+            if crew.idle and not is_burst and not self._schedule.ring and crew.busy < crew.size:
+                # Nothing waits that might come before it. Where a thread rests the pool is neither closed nor stuck.
+                queue = self._queues.get(job.name) if type(job.name) is str else None
+                if queue is not None and not 0 < queue.invoker.max_concurrency <= queue.running:
+                    lane = self._lanes.get(job.source)
+                    request = Request(job, self._lane(job.source) if lane is None else lane)
+                    queue.running += 1
+                    self._running.add(request)
+                    crew.hand_over((queue, request))
+                    return
             refuse = self._file(job, wake=not is_burst)
             squeezed = self._schedule.squeezed
             if squeezed:
@@ -188,10 +202,7 @@ class Pool(Workshop):
             return stuck
         queue = self._queues.get(name) if type(name) in (str, int) else None
         if queue is not None:
-            request = Request(job, lane_of(job.source, self._here))
-            if wake and self._hand_over(queue, request):
-                return None
-            offer = self._schedule.offer(queue, request)
+            offer = self._schedule.offer(queue, Request(job, self._lane(job.source)))
         elif type(name) not in (str, int):
             return not_active
         elif type(self.activator).is_permitted is Activator.is_permitted and not job.from_parent:
@@ -202,6 +213,13 @@ class Pool(Workshop):
         if offer is Offer.FULL:
             return overloaded
         return None if offer is Offer.WAIT or not wake or self._wake() else no_thread
+
+    def _lane(self, source: bytes) -> bytes:
+        """Return the lane of a caller, and keep it: most call more than once."""
+        lane = lane_of(source, self._here)
+        if len(self._lanes) < LANES_KEPT_MAX:
+            self._lanes[source] = lane
+        return lane
 
     def queue_of(self, job: "Message") -> "Optional[ServiceQueue]":
         """Return where a call is filed, None if its service isn't active. Under the lock."""

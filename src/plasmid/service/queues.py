@@ -62,10 +62,14 @@ class ServiceQueue:
         """Say whether a request can be taken now."""
         if self.resumed:
             return True
-        if not (self.ready or self.arrived.count or self.delivery):
+        if not (self.ready or self.arrived.count or self.delivery is not None):
             return False
         limit = self.invoker.max_concurrency  # type: int
         return limit <= 0 or self.running < limit
+
+    def has_waiting(self) -> bool:
+        """Say whether anything waits here, of whatever kind."""
+        return bool(self.arrived.count or self.ready or self.resumed or self.delivery is not None)
 
     def waiting(self) -> int:
         """Return how many threads could be of use: one for each request, of whatever kind."""

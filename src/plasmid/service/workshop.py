@@ -119,16 +119,27 @@ class Workshop:
     def _work(self, worker: Worker) -> None:
         """Do what is to be done until this thread is no longer needed."""
         set_current(worker)
+        crew, ring, due = self._crew, self._schedule.ring, self._waiting_room.due
         last = None  # type: Optional[ServiceQueue]
+        request = None  # type: Any
         task = None  # type: Any
         while True:
             with self._lock:
+                if last is not None:
+                    self._running.discard(request)
+                    request = None
+                    if self.is_closed:
+                        self._note_quiet()
                 if worker.is_busy:
-                    self._crew.end(worker)
-                worker.task = None
-                task = self._next_task(worker, last)
-                if task is None and (self.is_closed or not self._crew.rest(worker, self._waiting_room.thread_count())):
-                    self._crew.leave(worker)
+                    worker.is_busy = False
+                    crew.busy -= 1
+                worker.task = task = None
+                if ring or due or (last is not None and last.has_waiting()):
+                    task = self._next_task(worker, last)
+                elif last is not None:
+                    last.running -= 1
+                if task is None and (self.is_closed or not crew.rest(worker, self._waiting_room)):
+                    crew.leave(worker)
                     return
             last = None
             if task is None:
@@ -136,30 +147,16 @@ class Workshop:
                 task = worker.task
             if isinstance(task, Activation):
                 self._activate(task)
-            elif task is not None and self._serve(*task):
-                last = task[0]
-
-    def _hand_over(self, queue: ServiceQueue, request: Request) -> bool:
-        """Give a request that has arrived to a thread that rests, if nothing waits that might come before it."""
-        crew = self._crew
-        limit = queue.invoker.max_concurrency
-        if not crew.idle or crew.busy >= crew.size or self._schedule.ring or 0 < limit <= queue.running:
-            return False
-        queue.running += 1
-        self._running.add(request)
-        crew.hand_over((queue, request))
-        return True
+            elif task is not None:
+                last, request = task
+                self._serve(last, request)
+                if request.is_detached:
+                    last = request = None
 
     def _next_task(
         self, worker: Worker, last: "Optional[ServiceQueue]"
     ) -> "Union[Tuple[ServiceQueue, Request], Activation, None]":
         crew = self._crew
-        if not self._schedule.ring and not self._waiting_room.due:
-            if last is None:
-                return None
-            if not (last.arrived.count or last.ready or last.resumed or last.delivery):
-                last.running -= 1
-                return None
         activation = self._waiting_room.begin()
         if activation is not None or crew.busy >= crew.size:
             self._schedule.finished(last)
@@ -174,11 +171,10 @@ class Workshop:
             self._running.add(task[1])
         return task
 
-    def _serve(self, queue: ServiceQueue, request: Request) -> bool:
-        """Run a request. Return False if it goes on without this thread."""
+    def _serve(self, queue: ServiceQueue, request: Request) -> None:
         error = None  # type: Optional[BaseException]
         try:
-            if isinstance(request, Delivery):
+            if type(request) is Delivery:
                 request.serve(request)
             else:
                 queue.invoker.serve(request)
@@ -188,13 +184,6 @@ class Workshop:
             # An invoker of the user's own.
             report("%s failed" % type(queue.invoker).__name__, error)
             request.job.fail(answerable(request, error))
-        if request.is_detached:
-            return False
-        with self._lock:
-            self._running.discard(request)
-            if self.is_closed:
-                self._note_quiet()
-        return True
 
     def _ended(self, request: Request) -> None:
         self._running.discard(request)
