@@ -12,11 +12,11 @@ from plasmid.core.calls import (
     MESSAGE_SIZE_MAX,
     SERVED_PER_LINK_MAX,
     CallTable,
-    InCall,
     OutCall,
     Served,
 )
 from plasmid.core.errors import Cancelled, NotSent, Overloaded
+from plasmid.core.events import CallArrived
 from plasmid.core.flow import CREDIT_INITIAL, OUTBOX_SIZE_MAX, OWN, RECEIVE_QUOTA
 from plasmid.core.frames import CHUNK_SIZE, MORE, NO_REPLY, PAIR, Kind, Lane
 from tests.core.wire import Long, Tree, at, call_body, first_body, frame, plain_frames
@@ -33,6 +33,11 @@ ROOT_ID, ONE_ID, TWO_ID = 1000, 2000, 3000
 def two() -> Tree:
     """Return the root and its child."""
     return Tree("/", "/1")
+
+
+def in_call(source: str, id: int) -> CallArrived:
+    """Return a call that a context serves."""
+    return CallArrived(at(source), id, b"head", b"payload", None, False, 1, 10)
 
 
 def arrived(source: str, id: int, payload: bytes = b"payload", deadline: "float | None" = None) -> "tuple[Any, ...]":
@@ -119,8 +124,8 @@ def test_the_calls_to_contexts_that_are_gone_are_taken_out() -> None:
 
 def test_a_served_call_is_known_by_its_caller_and_id() -> None:
     served = Served()
-    one, other = InCall(at("/1"), 7, 1, 10, False), InCall(at("/1/1"), 7, 1, 10, False)
-    assert (served.add(one), served.add(other), served.add(InCall(at("/1"), 7, 1, 1, True))) == (True, True, False)
+    one, other = in_call("/1", 7), in_call("/1/1", 7)
+    assert (served.add(one), served.add(other), served.add(in_call("/1", 7))) == (True, True, False)
     assert (served.end(at("/1"), 8), served.end(at("/2"), 7), served.end(at("/1"), 7)) == (None, None, one)
     assert (served.end(at("/1"), 7), len(served)) == (None, 1)
 
@@ -129,7 +134,7 @@ def test_a_link_may_have_so_many_calls_here_and_none_more() -> None:
     served = Served()
     for id in range(SERVED_PER_LINK_MAX):
         assert served.per_link.get(1, 0) < SERVED_PER_LINK_MAX
-        served.add(InCall(at("/1"), id, 1, 0, False))
+        served.add(in_call("/1", id))
     assert served.per_link == {1: SERVED_PER_LINK_MAX}
     served.end(at("/1"), 0)
     assert served.per_link[1] < SERVED_PER_LINK_MAX
@@ -137,7 +142,7 @@ def test_a_link_may_have_so_many_calls_here_and_none_more() -> None:
 
 def test_the_calls_of_callers_that_are_gone_are_taken_out() -> None:
     served = Served()
-    calls = [InCall(at(source), 7, 1, 10, False) for source in ("/1", "/1/2", "/2")]
+    calls = [in_call(source, 7) for source in ("/1", "/1/2", "/2")]
     for call in calls:
         served.add(call)
     assert served.lost(lambda where: where.startswith(at("/1"))) == calls[:2]

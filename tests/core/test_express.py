@@ -107,7 +107,7 @@ def test_a_short_frame_does_take_the_shorter_way() -> None:
     node.switch.route(at("/"))
     call = tree.call(HERE, "/1/1")
     taken = [
-        express.take(node, link, raw, 0, 7.0) == len(raw)
+        express.take(node, link, raw, 7.0) == len(raw)
         for raw in (
             frame(Kind.CALL, 0, 1, "/1/1", HERE, call_body()),
             frame(Kind.CALL, 0, 1, "/1/1", "/", call_body()),

@@ -130,41 +130,38 @@ class CallTable:
         return gone
 
 
-class InCall:
-    """One call that this context serves."""
+def left_until(deadline: float, now: float) -> int:
+    """Return the milliseconds that are left of a call's time, as they travel."""
+    return int(max(0, min((deadline - now) * 1000, NO_DEADLINE - 1)))
 
-    __slots__ = "source", "id", "link", "size", "no_reply"
 
-    def __init__(self, source: bytes, id: int, link: int, size: int, no_reply: bool) -> None:
-        self.source = source
-        self.id = id
-        self.link = link
-        self.size = size
-        self.no_reply = no_reply
+def deadline_of(left: int, now: float) -> float:
+    """Return the deadline of a call for which so many milliseconds are left."""
+    return now + left / 1000.0
 
 
 class Served:
     """The calls that this context serves and that haven't been answered. per_link: how many, by the id of the link."""
 
     def __init__(self) -> None:
-        self._calls = {}  # type: Dict[Tuple[bytes, int], InCall]
+        self.calls = {}  # type: Dict[Tuple[bytes, int], CallArrived]
         self.per_link = {}  # type: Dict[int, int]
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self.calls)
 
-    def add(self, call: InCall) -> bool:
+    def add(self, call: CallArrived) -> bool:
         """Note the call; False if its caller has one of that id here already."""
         key = call.source, call.id
-        if key in self._calls:
+        if key in self.calls:
             return False
-        self._calls[key] = call
+        self.calls[key] = call
         self.per_link[call.link] = self.per_link.get(call.link, 0) + 1
         return True
 
-    def end(self, source: bytes, id: int) -> "Optional[InCall]":
+    def end(self, source: bytes, id: int) -> "Optional[CallArrived]":
         """Take the call out; None if it was answered, or its caller has gone."""
-        call = self._calls.pop((source, id), None)
+        call = self.calls.pop((source, id), None)
         if call is not None:
             left = self.per_link[call.link] - 1
             if left:
@@ -173,9 +170,9 @@ class Served:
                 del self.per_link[call.link]
         return call
 
-    def lost(self, is_gone: "Callable[[bytes], bool]") -> "List[InCall]":
+    def lost(self, is_gone: "Callable[[bytes], bool]") -> "List[CallArrived]":
         """Take out the calls of callers that are gone."""
-        gone = [call for call in self._calls.values() if is_gone(call.source)]
+        gone = [call for call in self.calls.values() if is_gone(call.source)]
         for call in gone:
             self.end(call.source, call.id)
         return gone
@@ -206,12 +203,10 @@ class Calls:
         head and parts are the packed head and the encoded payload. Raises Overloaded or NotSent when it can't be sent.
         """
         switch = self._switch
-        link = switch.ways.get(target)
-        if link is None or link.outbox.shares:
-            link = switch.way_out(target)
+        link = switch.way_out(target)
         if len(head) > HEAD_SIZE_MAX:
             raise NotSent("", "", "its name takes %d bytes; the limit is %d" % (len(head), HEAD_SIZE_MAX))
-        left = NO_DEADLINE if deadline is None else int(max(0, min((deadline - now) * 1000, NO_DEADLINE - 1)))
+        left = NO_DEADLINE if deadline is None else left_until(deadline, now)
         body = [CALL_HEAD.pack(left, len(head)) + head]  # type: List[Buffer]
         body += parts
         flags = NO_REPLY if no_reply else 0
@@ -299,7 +294,7 @@ class Calls:
         if call is not None:
             self._switch.events.append(CallEnded(call.ref, b"".join(parts), is_error, None))
 
-    def _release(self, served: InCall) -> "Optional[Link]":
+    def _release(self, served: CallArrived) -> "Optional[Link]":
         """Take a call's arguments off the books of its link, and return that."""
         link = self._switch.links.get(served.link)
         if link is not None:
@@ -337,16 +332,17 @@ class Calls:
         size = len(body)
         left, head_size = CALL_HEAD.unpack(body[: CALL_HEAD.size]) if size >= CALL_HEAD.size else (0, 0)
         head_end = CALL_HEAD.size + head_size
+        deadline = None if left == NO_DEADLINE else deadline_of(left, now)
+        head = bytes(body[CALL_HEAD.size : head_end])
+        via = LOCAL if link is None else link.id
         no_reply = first.flags & NO_REPLY != 0
-        served = InCall(first.source, first.id, LOCAL if link is None else link.id, size, no_reply)
+        served = CallArrived(first.source, first.id, head, body[head_end:], deadline, no_reply, via, size)
         if not 0 < head_size <= HEAD_SIZE_MAX or head_end > size or not self.served.add(served):
             assert link is not None  # our own calls are whole
             self._release(served)
             self._switch.refuse(link, first, ProtocolError("", "", "the call is broken, or its id is in use"))
             return
-        deadline = None if left == NO_DEADLINE else now + left / 1000.0
-        head = bytes(body[CALL_HEAD.size : head_end])
-        self._switch.events.append(CallArrived(first.source, first.id, head, body[head_end:], deadline, no_reply))
+        self._switch.events.append(served)
 
     def take_cancel(self, link: Link, frame: Frame) -> None:
         """Take a CANCEL. It counts only from the context that called."""

@@ -21,13 +21,27 @@ class CallEnded:
         self.error = error
 
 
-class CallArrived:
+class Held:
+    """What a link holds of a call to serve: so many bytes, on the books of that link."""
+
+    __slots__ = "link", "size"
+
+
+class CallArrived(Held):
     """A call to serve; answer() ends it. head and payload are not decoded yet."""
 
     __slots__ = "source", "id", "head", "payload", "deadline", "no_reply"
 
     def __init__(
-        self, source: bytes, id: int, head: bytes, payload: "Payload", deadline: "Optional[float]", no_reply: bool
+        self,
+        source: bytes,
+        id: int,
+        head: bytes,
+        payload: "Payload",
+        deadline: "Optional[float]",
+        no_reply: bool,
+        link: int,
+        size: int,
     ) -> None:
         self.source = source
         self.id = id
@@ -35,6 +49,8 @@ class CallArrived:
         self.payload = payload
         self.deadline = deadline
         self.no_reply = no_reply
+        self.link = link
+        self.size = size
 
 
 class CallCancelled:

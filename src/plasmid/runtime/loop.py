@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 # Below malloc's threshold for pages of its own, so that a read takes no page faults.
 READ_SIZE = 96 * 1024
 
+_OPEN = LinkState.OPEN
+
 # The same numbers as select.POLLIN and select.POLLOUT, wherever those exist.
 READ, WRITE = 1, 4
 
@@ -139,21 +141,22 @@ class Loop:
         """Do what the node wants done: write, and hand out events. With the lock held, after each use of the node."""
         if self._settling:
             return  # a handler of an event used the node; the loop below takes care of it
-        node, on = self.node, self.on
+        node, on, ios = self.node, self.on, self.ios
         dirty, happened = node.dirty, node.events
         self._settling = True
         try:
             while dirty or happened:
                 while dirty:
-                    io = self.ios.get(dirty.pop())
+                    io = ios.get(dirty.pop())
                     if io is not None and not io.mask & WRITE:
                         self._flush(io)
-                batch = happened[:]
-                del happened[:]
-                for event in batch:
-                    handler = on.get(type(event))
-                    if handler is not None:
-                        handler(event)
+                if happened:
+                    batch = happened[:]
+                    del happened[:]
+                    for event in batch:
+                        handler = on.get(type(event))
+                        if handler is not None:
+                            handler(event)
         finally:
             self._settling = False
         if self._wake_at:
@@ -174,24 +177,26 @@ class Loop:
         """Write what may be written without waiting."""
         link = io.link
         outbox = link.outbox
+        lone = outbox.lone
+        if lone and not io.pending:
+            outbox.lone, outbox.lone_again = b"", None
+            try:
+                sent = os.write(io.write_fd, lone)
+            except OSError:
+                sent = 0  # which it says again below
+            if sent < len(lone):
+                io.pending = [memoryview(lone)[sent:]]
+            elif link.state is _OPEN and not (outbox.turns or outbox.urgent or outbox.finished):
+                return  # as next_buffers() would find
         some = blocked = False
         while True:
-            if outbox.lone and not io.pending:
-                buffers = [outbox.lone]  # type: List[Buffer]
-                outbox.lone, outbox.lone_again = b"", None
-            else:
-                buffers = io.pending or self.node.next_buffers(link.id)
+            buffers = io.pending or self.node.next_buffers(link.id)
             if not buffers:
                 break
             try:
-                sent = os.write(io.write_fd, buffers[0]) if len(buffers) == 1 else os.writev(io.write_fd, buffers)
+                sent = os.writev(io.write_fd, buffers)
                 some = True
-                if sent == len(buffers[0]) and len(buffers) == 1:
-                    io.pending = []
-                    if link.state is LinkState.OPEN and not (outbox.turns or outbox.urgent or outbox.finished):
-                        break  # as next_buffers() would find
-                else:
-                    io.pending = _rest(buffers, sent)
+                io.pending = _rest(buffers, sent)
             except BlockingIOError:
                 io.pending = buffers
                 blocked = True
@@ -247,7 +252,7 @@ class Loop:
         wait = standby.wait if standby is not None and is_own else self.poll
         leads = False
         closings = 0
-        ready = []  # type: List[Tuple[int, int]]
+        ready = callbacks = ()  # type: Any
         try:
             while True:
                 with self.lock:
@@ -256,15 +261,23 @@ class Loop:
                     if self.leader is not parking:
                         return
                     # What was closed meanwhile may have given its number to another descriptor: look again then.
-                    callbacks = self._handle(ready) if ready and closings == self._closings else ()
-                    wait_s = None if parking.is_released else self._time_to_wait(until)
-                    is_over = parking.is_released or self.closed or (self.passed_on and not stays)
-                    if is_over or (until is not None and until <= monotonic()):
+                    if ready and closings == self._closings:
+                        callbacks = self._handle(ready)
+                    if not parking.is_released and (stays or not self.passed_on):
+                        wait_s = self._time_to_wait(until)
+                    if (
+                        parking.is_released
+                        or (self.passed_on and not stays)
+                        or self.closed
+                        or (until is not None and until <= monotonic())
+                    ):
                         self._leave_lead(parking)
                         leads = False
                     closings = self._closings
-                for callback in callbacks:
-                    callback()
+                if callbacks:
+                    for callback in callbacks:
+                        callback()
+                    callbacks = ()
                 if not leads:
                     return
                 ready = wait(wait_s)
