@@ -128,12 +128,12 @@ class Node:
 
     def deadline(self) -> "Optional[float]":
         """Return when expire() must be called next, None for never."""
+        tick = self._tick_at if self.links else None
         made = self.calls.made
         first = made.deadline() if made.deadlines else None
-        tick = self._tick_at if self.links else None
-        if first is None or tick is None:
-            return tick if first is None else first
-        return min(first, tick)
+        if first is None:
+            return tick
+        return first if tick is None or first < tick else tick
 
     def expire(self, now: float) -> None:
         """Do what is due: end calls past their deadline, ask silent links for a sign of life, cut dead ones."""

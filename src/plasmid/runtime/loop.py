@@ -141,28 +141,33 @@ class Loop:
         """Do what the node wants done: write, and hand out events. With the lock held, after each use of the node."""
         if self._settling:
             return  # a handler of an event used the node; the loop below takes care of it
-        node, on, ios = self.node, self.on, self.ios
+        node, ios = self.node, self.ios
         dirty, happened = node.dirty, node.events
-        self._settling = True
-        try:
-            while dirty or happened:
-                while dirty:
-                    io = ios.get(dirty.pop())
-                    if io is not None and not io.mask & WRITE:
-                        self._flush(io)
-                if happened:
-                    batch = happened[:]
-                    del happened[:]
-                    for event in batch:
-                        handler = on.get(type(event))
-                        if handler is not None:
-                            handler(event)
-        finally:
-            self._settling = False
+        while dirty or happened:
+            while dirty:
+                io = ios.get(dirty.pop())
+                if io is not None and not io.mask & WRITE:
+                    self._flush(io)
+            if happened:
+                self._hand_out(happened)
         if self._wake_at:
             due = node.deadline()
             if due is not None and due < self._wake_at:
                 self.wake()
+
+    def _hand_out(self, happened: "List[Any]") -> None:
+        """Give events to their handlers."""
+        on = self.on
+        self._settling = True
+        try:
+            batch = happened[:]
+            del happened[:]
+            for event in batch:
+                handler = on.get(type(event))
+                if handler is not None:
+                    handler(event)
+        finally:
+            self._settling = False
 
     def wake(self) -> None:
         """Make the leader look at everything anew."""
@@ -250,12 +255,13 @@ class Loop:
         is_own = standby is not None and parking is standby.parking
         stays = is_own or standby is None
         wait = standby.wait if standby is not None and is_own else self.poll
+        lock = self.lock
         leads = False
         closings = 0
         ready = callbacks = ()  # type: Any
         try:
             while True:
-                with self.lock:
+                with lock:
                     if not leads:
                         leads = self._take_lead(parking)
                     if self.leader is not parking:
@@ -327,9 +333,12 @@ class Loop:
             due = self.node.deadline()
         if until is not None and (due is None or until < due):
             due = until
-        self._wake_at = float("inf") if due is None else due
+        if due is None:
+            self._wake_at = float("inf")
+            return None
+        self._wake_at = due
         # A millisecond late rather than early: epoll rounds up, and early would spin.
-        return None if due is None else max(0.0, due - now) + 0.001
+        return due - now + 0.001 if due > now else 0.001
 
     def _handle(self, ready: "List[Tuple[int, int]]") -> "List[Callable[[], None]]":
         """Take in what the poller found; return the callbacks of watched descriptors, to be called without the lock."""
@@ -342,7 +351,7 @@ class Loop:
                 if mask & WRITE:
                     self._flush(io)
                     self.settle()
-                if mask & ~WRITE and not io.ended:
+                if mask != WRITE and not io.ended:
                     self._read(io, fd)
             elif fd == self.wake_read:
                 os.read(fd, 4096)

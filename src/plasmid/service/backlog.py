@@ -45,12 +45,15 @@ class PoolBacklog:
 
     def is_unread(self, address: bytes) -> bool:
         """Say whether so many answers wait to be sent to the child that leads to a context that no more may."""
-        runtime = getattr(self._pool.router, "runtime", None)  # a stand-in has none
-        switch = None if runtime is None else runtime.node.switch
-        if switch is None or len(address) <= len(switch.address) or not address.startswith(switch.address):
+        here = self._pool.here
+        if len(address) <= len(here) or not address.startswith(here):
             return False
+        runtime = getattr(self._pool.router, "runtime", None)
+        if runtime is None:
+            return False  # a stand-in has none
+        switch = runtime.node.switch
         # Without the router lock, for each call: a little more or less waits by the time this is used.
-        link = switch.links.get(number_below(switch.address, address))
+        link = switch.links.get(number_below(here, address))
         return link is not None and link.outbox.owed_size > OUTBOX_SIZE_MAX
 
     def finish(self, request: Request) -> None:

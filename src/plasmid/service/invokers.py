@@ -92,8 +92,12 @@ class Invoker:
     # Set by the pool.
     backlog = None  # type: Optional[Backlog]
 
+    # Whether nobody has overridden invoke(), so that it needn't be called for each call.
+    _invokes_plainly = False
+
     def __init__(self, service: "Any") -> None:
         self.service = service
+        self._invokes_plainly = type(self).invoke is Invoker.invoke
 
     def invoke(self, method_name: "Optional[str]", kwargs: "Any", msg: "Message") -> "Any":
         """Return what the method returns. Override to do something around each call, which is checked by now."""
@@ -201,7 +205,7 @@ class Invoker:
         served = job_var.set(job)  # type: ignore[arg-type]
         method = request.method
         try:
-            if method is None or type(self).invoke is not Invoker.invoke:
+            if method is None or not self._invokes_plainly:
                 return self.invoke(job.method, request.args, job)
             if method.is_bare:
                 return method.function(self.service, **request.args)

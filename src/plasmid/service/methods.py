@@ -118,8 +118,10 @@ class Method:
         self.is_for_parents = bool(kinds) and kinds <= {AllowAny, AllowParents}
         self.spec = getattr(function, ARG_SPEC, None)  # type: Optional[Dict[str, Any]]
         self._checks = None  # type: Optional[Dict[str, Check]]
-        # Of all arguments, if each of them is required and of a plain type.
-        self._plain = None  # type: Optional[List[Tuple[str, type]]]
+        # The names and types of all arguments, if each is required and of a plain type, in the order in which they mostly
+        # come.
+        self._plain_names = None  # type: Optional[List[str]]
+        self._plain_types = None  # type: Optional[List[type]]
         self._classes = None  # type: Optional[Classes]
         self._result_classes = None  # type: Optional[List[Optional[Classes]]]  # once it is known: [it]
         self._read_signature()
@@ -197,13 +199,8 @@ class Method:
         """Raise Refused unless `args` are what the method takes."""
         if type(args) is not dict:
             raise self.refused("its arguments are a dict of names and values, not %s" % type(args).__name__)
-        plain = self._plain
-        if plain is not None and len(args) == len(plain):
-            for name, cls in plain:
-                if type(args.get(name)) is not cls:
-                    break  # what is wrong, if anything is, is found out below
-            else:
-                return
+        if list(args) == self._plain_names and list(map(type, args.values())) == self._plain_types:
+            return  # else what is wrong, if anything is, is found out below
         for name in args:
             if type(name) is not str or name in self.hidden or (name not in self.names and not self.takes_any):
                 shown = ascii(name)[:80] if type(name) is str else "of type " + type(name).__name__
@@ -276,9 +273,10 @@ class Method:
                 from plasmid.service.checks import declared_classes
 
                 self._classes = declared_classes(list(understood.values()))
-            plain = [(name, check.cls) for name, check in checks.items() if type(check) is PlainCheck]
-            if {name for name, _ in plain} == set(self.names) == set(self.required):
-                self._plain = plain
+            plain = {name: check.cls for name, check in checks.items() if type(check) is PlainCheck}
+            if set(plain) == set(self.names) == set(self.required):
+                self._plain_types = [plain[name] for name in self.names]
+                self._plain_names = list(self.names)
             self._checks = checks
         return checks
 

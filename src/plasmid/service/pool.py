@@ -69,7 +69,7 @@ class Pool(Workshop):
         super().__init__(size)
         self.router = router
         self.size = size
-        self._here = router.myself().address
+        self.here = router.myself().address
         self._queues = {}  # type: Dict[Name, ServiceQueue]
         self._services = {}  # type: Dict[int, ServiceQueue]
         self._lanes = {}  # type: Dict[bytes, bytes]  # of callers that called lately
@@ -216,7 +216,7 @@ class Pool(Workshop):
 
     def _lane(self, source: bytes) -> bytes:
         """Return the lane of a caller, and keep it: most call more than once."""
-        lane = lane_of(source, self._here)
+        lane = lane_of(source, self.here)
         if len(self._lanes) < LANES_KEPT_MAX:
             self._lanes[source] = lane
         return lane
