@@ -101,19 +101,44 @@ def test_what_comes_of_a_frame_is_the_same_by_either_way(seed: int) -> None:
         assert books(pair[0].nodes[HERE]) == books(pair[1].nodes[HERE])
 
 
-def test_a_short_frame_does_take_the_shorter_way() -> None:
-    tree = trees()[1]
-    node, link = tree.nodes[HERE], tree.link(HERE, "/1/1")
-    node.switch.route(at("/"))
+def test_short_frames_do_take_the_shorter_way_in_and_out() -> None:
+    tree = Tree("/", HERE, "/1/1", "/1/2")
+    node = tree.nodes[HERE]
+    link = tree.link(HERE, "/1/1")
+    left: list[str] = []
+
+    def seen(name: str, act: Any) -> Any:
+        def note(*args: Any) -> Any:
+            left.append(name)
+            return act(*args)
+
+        return note
+
+    whole: Any = node
+    whole.feed = seen("feed", node.feed)
+    whole.calls.call = seen("call", node.calls.call)
+    whole.calls.answer = seen("answer", node.calls.answer)
+    express.install(node)
+    assert (node.switch.route(at("/")), node.switch.route(at("/1/2"))) != (None, None)
+
+    def went_long(act: Any, *args: Any) -> "list[str]":
+        left.clear()
+        act(*args)
+        tree.write(HERE, "/1/1")
+        tree.write(HERE, "/1/2")
+        return list(left)
+
+    def feed(raw: bytes) -> "list[str]":
+        return went_long(node.feed, link.id, raw, 7.0)
+
+    assert went_long(tree.call, HERE, "/1/1") == ["call"]  # the way to it isn't known yet
     call = tree.call(HERE, "/1/1")
-    taken = [
-        express.take(node, link, raw, 7.0) == len(raw)
-        for raw in (
-            frame(Kind.CALL, 0, 1, "/1/1", HERE, call_body()),
-            frame(Kind.CALL, 0, 1, "/1/1", "/", call_body()),
-            frame(Kind.REPLY, Lane.REPLY, call.id, "/1/1", HERE, b"result"),
-            frame(Kind.CALL, 0, 2, "/1/2", HERE, call_body()),  # in another's name
-            frame(Kind.CANCEL, 0, 1, "/1/1", HERE),
-        )
-    ]
-    assert taken == [True, True, True, False, False]
+    assert went_long(tree.call, HERE, "/1/2") == []
+    assert feed(frame(Kind.CALL, 0, 1, "/1/1", HERE, call_body())) == []
+    assert went_long(tree.answer, HERE, "/1/1", 1) == []
+    assert feed(frame(Kind.CALL, 0, 1, "/1/1", "/", call_body())) == []
+    assert feed(frame(Kind.REPLY, Lane.REPLY, call.id, "/1/1", HERE, b"result")) == []
+    assert feed(frame(Kind.CANCEL, 0, 1, "/1/1", HERE)) == ["feed"]
+    assert went_long(tree.answer, HERE, "/1/1", 1) == ["answer"]  # nobody waits for it any more
+    assert feed(frame(Kind.CALL, 0, 2, "/1/2", HERE, call_body())) == ["feed"]  # in another's name
+    assert sorted(node.links) == [0, 2]

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 # Below malloc's threshold for pages of its own, so that a read takes no page faults.
 READ_SIZE = 96 * 1024
 
+# How many descriptors are looked at between two waits. For each, room is made at each wait.
+READY_MAX = 64
+
 _OPEN = LinkState.OPEN
 
 # The same numbers as select.POLLIN and select.POLLOUT, wherever those exist.
@@ -90,7 +93,6 @@ class Loop:
         self.watched = {}  # type: Dict[int, Callable[[], None]]
         # Only epoll can be waited in by one thread while another one leaves it, or changes what it waits for.
         self._has_epoll = hasattr(select, "epoll")
-        self._unit = 1 if self._has_epoll else 1000  # poll() counts milliseconds
         self.poller = select.epoll() if self._has_epoll else select.poll()  # type: Any
         self.wake_read, self.wake_write = pipe()
         self.poller.register(self.wake_read, READ)
@@ -146,8 +148,21 @@ class Loop:
         while dirty or happened:
             while dirty:
                 io = ios.get(dirty.pop())
-                if io is not None and not io.mask & WRITE:
-                    self._flush(io)
+                if io is None or io.mask & WRITE:
+                    continue
+                link = io.link
+                outbox = link.outbox
+                lone = outbox.lone
+                if lone and not (io.pending or outbox.turns or outbox.urgent) and link.state is _OPEN:
+                    outbox.lone, outbox.lone_again = b"", None
+                    try:
+                        sent = os.write(io.write_fd, lone)
+                    except OSError:
+                        sent = 0  # which it says again below
+                    if sent == len(lone) and not outbox.finished:
+                        continue
+                    io.pending = [memoryview(lone)[sent:]] if sent < len(lone) else []
+                self._flush(io)
             if happened:
                 self._hand_out(happened)
         if self._wake_at:
@@ -181,18 +196,6 @@ class Loop:
     def _flush(self, io: LinkIO) -> None:
         """Write what may be written without waiting."""
         link = io.link
-        outbox = link.outbox
-        lone = outbox.lone
-        if lone and not io.pending:
-            outbox.lone, outbox.lone_again = b"", None
-            try:
-                sent = os.write(io.write_fd, lone)
-            except OSError:
-                sent = 0  # which it says again below
-            if sent < len(lone):
-                io.pending = [memoryview(lone)[sent:]]
-            elif link.state is _OPEN and not (outbox.turns or outbox.urgent or outbox.finished):
-                return  # as next_buffers() would find
         some = blocked = False
         while True:
             buffers = io.pending or self.node.next_buffers(link.id)
@@ -258,7 +261,7 @@ class Loop:
         lock = self.lock
         leads = False
         closings = 0
-        ready = callbacks = ()  # type: Any
+        ready = ()  # type: Any
         try:
             while True:
                 with lock:
@@ -267,23 +270,16 @@ class Loop:
                     if self.leader is not parking:
                         return
                     # What was closed meanwhile may have given its number to another descriptor: look again then.
-                    if ready and closings == self._closings:
-                        callbacks = self._handle(ready)
-                    if not parking.is_released and (stays or not self.passed_on):
-                        wait_s = self._time_to_wait(until)
-                    if (
-                        parking.is_released
-                        or (self.passed_on and not stays)
-                        or self.closed
-                        or (until is not None and until <= monotonic())
-                    ):
+                    callbacks = self._handle(ready) if ready and closings == self._closings else ()
+                    is_over = parking.is_released or (self.passed_on and not stays)
+                    if not is_over:
+                        wait_s = self._time_to_wait(until)  # which may do what this thread waits for
+                    if is_over or parking.is_released or self.closed or (until is not None and until <= monotonic()):
                         self._leave_lead(parking)
                         leads = False
                     closings = self._closings
-                if callbacks:
-                    for callback in callbacks:
-                        callback()
-                    callbacks = ()
+                for callback in callbacks:
+                    callback()
                 if not leads:
                     return
                 ready = wait(wait_s)
@@ -293,9 +289,9 @@ class Loop:
                     if self.leader is parking:
                         self._leave_lead(parking)
 
-    def poll(self, wait_s: "Optional[float]") -> "List[Tuple[int, int]]":
+    def poll(self, wait_s: "Optional[float]") -> "Any":
         """Return (descriptor, mask) of what is ready, waiting for it so long, None for ever."""
-        return self.poller.poll(wait_s and wait_s * self._unit)  # type: ignore[no-any-return]
+        return self.poller.poll(wait_s, READY_MAX) if self._has_epoll else self.poller.poll(wait_s and wait_s * 1000)
 
     def _take_lead(self, parking: "Parking") -> bool:
         """Have this thread lead, unless another than the loop's own does."""
@@ -351,30 +347,27 @@ class Loop:
                 if mask & WRITE:
                     self._flush(io)
                     self.settle()
-                if mask != WRITE and not io.ended:
-                    self._read(io, fd)
+                if mask == WRITE or io.ended:
+                    continue
+                reason = "it closed its end"
+                try:
+                    # To the end of a frame that has begun, and no further: so it needn't be cut out of what follows it.
+                    data = os.read(fd, io.link.decoder.left or READ_SIZE) if fd == io.read_fd else b""
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    data, reason = b"", _why(error)
+                # Under the lock: two threads that read one link in turn must also feed what they read in that order.
+                if data:
+                    self.node.feed(io.link.id, data, monotonic())
+                else:
+                    self.node.link_closed(io.link.id, reason, monotonic())
+                self.settle()
             elif fd == self.wake_read:
                 os.read(fd, 4096)
             elif fd in self.watched:
                 callbacks.append(self.watched[fd])
         return callbacks
-
-    def _read(self, io: LinkIO, fd: int) -> None:
-        """Take in what has come by a link, or that what it writes to has hung up."""
-        # Under the lock: two threads that read one link in turn must also feed what they read in that order.
-        try:
-            # To the end of a frame that has begun, and no further: so it needn't be cut out of what follows it.
-            data = os.read(fd, io.link.decoder.left or READ_SIZE) if fd == io.read_fd else b""
-            reason = "it closed its end"
-        except BlockingIOError:
-            return
-        except OSError as error:
-            data, reason = b"", _why(error)
-        if data:
-            self.node.feed(io.link.id, data, monotonic())
-        else:
-            self.node.link_closed(io.link.id, reason, monotonic())
-        self.settle()
 
 
 def write_byte(fd: int) -> None:

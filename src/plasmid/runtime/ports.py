@@ -32,7 +32,8 @@ class Parking:
     """Where one thread waits, once, until release() is called: by any thread, under whatever lock, before or after.
 
     It waits on a lock, made when there is need of one, or, while it leads, in the loop's poller; see Loop.park().
-    is_released: whether release() was called; False again by whoever waits here anew, once nobody can call that. wake_fd: not -1 while `thread` leads.
+    is_released: whether release() was called. Who waits here again first sets it to False, once nobody can call that.
+    wake_fd: not -1 while `thread` leads.
     """
 
     __slots__ = "_lock", "is_released", "thread", "wake_fd"

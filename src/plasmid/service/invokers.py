@@ -109,7 +109,8 @@ class Invoker:
         if request.course is not None:
             request.course.go_on()
             return
-        result = error = None  # type: Any
+        result = None  # type: Any
+        error = None  # type: Optional[BaseException]
         try:
             self.permit(request)
             self.take_args(request)

@@ -118,8 +118,7 @@ class Method:
         self.is_for_parents = bool(kinds) and kinds <= {AllowAny, AllowParents}
         self.spec = getattr(function, ARG_SPEC, None)  # type: Optional[Dict[str, Any]]
         self._checks = None  # type: Optional[Dict[str, Check]]
-        # The names and types of all arguments, if each is required and of a plain type, in the order in which they mostly
-        # come.
+        # The names and types of all arguments, as they mostly come, if each is required and of a plain type.
         self._plain_names = None  # type: Optional[List[str]]
         self._plain_types = None  # type: Optional[List[type]]
         self._classes = None  # type: Optional[Classes]

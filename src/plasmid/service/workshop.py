@@ -127,9 +127,9 @@ class Workshop:
             with self._lock:
                 if last is not None:
                     self._running.discard(request)
-                    request = None
                     if self.is_closed:
                         self._note_quiet()
+                request = None
                 if worker.is_busy:
                     worker.is_busy = False
                     crew.busy -= 1
@@ -148,10 +148,10 @@ class Workshop:
             if isinstance(task, Activation):
                 self._activate(task)
             elif task is not None:
-                last, request = task
-                self._serve(last, request)
-                if request.is_detached:
-                    last = request = None
+                queue, request = task
+                self._serve(queue, request)
+                if not request.is_detached:
+                    last = queue
 
     def _next_task(
         self, worker: Worker, last: "Optional[ServiceQueue]"
