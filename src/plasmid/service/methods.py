@@ -118,9 +118,8 @@ class Method:
         self.is_for_parents = bool(kinds) and kinds <= {AllowAny, AllowParents}
         self.spec = getattr(function, ARG_SPEC, None)  # type: Optional[Dict[str, Any]]
         self._checks = None  # type: Optional[Dict[str, Check]]
-        # The names and types of all arguments, as they mostly come, if each is required and of a plain type.
-        self._plain_names = None  # type: Optional[List[str]]
-        self._plain_types = None  # type: Optional[List[type]]
+        # The names of all arguments, as they mostly come, and the types, if each is required and of a plain type.
+        self._plain = None  # type: Optional[Tuple[List[str], List[type]]]
         self._classes = None  # type: Optional[Classes]
         self._result_classes = None  # type: Optional[List[Optional[Classes]]]  # once it is known: [it]
         self._read_signature()
@@ -198,7 +197,7 @@ class Method:
         """Raise Refused unless `args` are what the method takes."""
         if type(args) is not dict:
             raise self.refused("its arguments are a dict of names and values, not %s" % type(args).__name__)
-        if list(args) == self._plain_names and list(map(type, args.values())) == self._plain_types:
+        if self._plain == (list(args), list(map(type, args.values()))):
             return  # else what is wrong, if anything is, is found out below
         for name in args:
             if type(name) is not str or name in self.hidden or (name not in self.names and not self.takes_any):
@@ -274,8 +273,7 @@ class Method:
                 self._classes = declared_classes(list(understood.values()))
             plain = {name: check.cls for name, check in checks.items() if type(check) is PlainCheck}
             if set(plain) == set(self.names) == set(self.required):
-                self._plain_types = [plain[name] for name in self.names]
-                self._plain_names = list(self.names)
+                self._plain = list(self.names), [plain[name] for name in self.names]
             self._checks = checks
         return checks
 
