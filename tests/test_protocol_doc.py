@@ -27,7 +27,7 @@ NO_LIMITS = {
     # Numbers of links within one context, never on the wire.
     *("PARENT", "LOCAL", "OWN", "REACTIONS"),
     # How an end goes about it, which no peer can tell.
-    *("COPIED_MAX", "WAYS_MAX"),
+    "WAYS_MAX",
     # Tables of their own.
     *("ROUTED_MIN", "LANE_MASK", "FLAGS_MASK", "MORE", "NO_REPLY", "PAIR"),
 }

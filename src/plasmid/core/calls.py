@@ -22,7 +22,7 @@ from struct import Struct
 from plasmid.core.errors import CallError, ContextLost, DeadlineExceeded, NotSent, Overloaded, ProtocolError
 from plasmid.core.events import CallArrived, CallCancelled, CallEnded
 from plasmid.core.flow import OUTBOX_SIZE_MAX, Assembly
-from plasmid.core.frames import COPIED_MAX, MORE, NO_REPLY, Frame, Kind, Lane
+from plasmid.core.frames import MORE, NO_REPLY, Frame, Kind, Lane
 from plasmid.core.link import Link
 from plasmid.core.switch import LOCAL, Switch
 
@@ -240,8 +240,7 @@ class Calls:
         if not frame.flags & MORE:
             if link.replies.assemblies:
                 self._drop_answer(link, call)  # one that was begun before, and broken off
-            raw = frame.raw
-            self._answered(call, raw[frame.body_start :] if len(raw) < COPIED_MAX else frame.body, frame.kind)
+            self._answered(call, frame.body, frame.kind)
             return
         try:
             self._switch.grant(link, link.replies.open(frame, Lane.REPLY, MESSAGE_SIZE_MAX))
@@ -320,10 +319,8 @@ class Calls:
                 switch.check_share(link, frame)
                 switch.grant(link, link.inbox.open(frame, Lane.CALL, size_max, by_parent))
             else:
-                raw = frame.raw
-                body = raw[frame.body_start :] if len(raw) < COPIED_MAX else frame.body
-                link.inbox.hold(len(body), by_parent)
-                self._serve(link, frame, body, now)
+                link.inbox.hold(len(frame.body), by_parent)
+                self._serve(link, frame, frame.body, now)
         except CallError as error:
             switch.refuse(link, frame, error)
 

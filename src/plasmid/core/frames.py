@@ -37,9 +37,6 @@ FRAME_BODY_SIZE_MAX = 256 * 1024
 
 REASON_SIZE_MAX = 1024
 
-# The body of a frame shorter than this may be cut out by copying: a view takes longer to make.
-COPIED_MAX = 4096
-
 
 class Kind:
     """What a frame is. Below ROUTED_MIN it concerns the link alone and is never passed on."""

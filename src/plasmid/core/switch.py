@@ -135,10 +135,8 @@ class Switch:
         # A grant unblocks others and needs no order; everything else keeps its own.
         if kind == Kind.CREDIT:
             outbox.push_urgent(frame)
-        elif outbox.lone or outbox.shares or outbox.turns:
-            outbox.push(frame)
         else:
-            outbox.lone = frame  # as push() would do
+            outbox.push(frame)
 
     def refuse(self, link: Link, frame: Frame, error: CallError) -> None:
         """Answer a CALL or a PUT in the name of its target, which is this context or can't be reached below it."""
