@@ -105,37 +105,43 @@ def test_what_does_not_compile_here_has_no_code() -> None:
     assert bytecode.compiled("a = '\0'", "x") is None
 
 
+def cached(path: Path) -> "bytecode.Compiled | None":
+    """Return what is taken from Python's cache for a source file."""
+    status = path.stat()
+    return bytecode.cached(str(path), status.st_mtime_ns, status.st_size)
+
+
 def test_what_python_keeps_compiled_is_used_while_it_is_that_of_the_source(tmp_path: Path) -> None:
     path = tmp_path / "shop.py"
     path.write_text("price = 7")
-    assert bytecode._cached(str(path)) is None, "there is none"
+    assert cached(path) is None, "there is none"
     cache = Path(str(py_compile.compile(str(path), doraise=True)))
     # What stands in the cache is not looked at twice, so this tells where the code came from.
     cache.write_bytes(cache.read_bytes()[:16] + marshal.dumps(compile("price = 8", "elsewhere", "exec")))
-    found = bytecode.compiled("price = 7", "/<sent>/shop.py", str(path))
+    found = cached(path)
     assert found is not None
     names: dict[str, object] = {}
     exec(found.code, names)
     assert names["price"] == 8
 
     path.write_text("price = 70")
-    assert bytecode._cached(str(path)) is None, "another source"
+    assert cached(path) is None, "another source"
     os.utime(path, (1, 1))
-    assert bytecode._cached(str(path)) is None, "another time"
+    assert cached(path) is None, "another time"
     py_compile.compile(str(path), doraise=True)
     good = cache.read_bytes()
     for bad in (b"", good[:3], good[:16], good[:-3], b"\0\0\0\0" + good[4:], good[:16] + marshal.dumps(7)):
         cache.write_bytes(bad)
-        assert bytecode._cached(str(path)) is None
+        assert cached(path) is None
     py_compile.compile(str(path), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
-    assert bytecode._cached(str(path)) is None, "one that isn't checked by time and size"
+    assert cached(path) is None, "one that isn't checked by time and size"
 
 
 def test_functions_say_that_they_come_from_where_they_were_sent(tmp_path: Path) -> None:
     path = tmp_path / "shop.py"
     path.write_text("def price():\n    return [lambda: 7]")
     py_compile.compile(str(path), doraise=True)
-    found = bytecode.compiled(path.read_text(), "/<sent>/shop.py", str(path))
+    found = cached(path)
     assert found is not None
     code = Loader(False, "/<sent>/shop.py", None, found.packed()).get_code()
     assert code.co_filename == "/<sent>/shop.py"

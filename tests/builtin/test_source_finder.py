@@ -1,5 +1,6 @@
 """Finding modules without importing them: packages of each kind, in files, zips and memory."""
 
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -63,6 +64,36 @@ def test_a_source_in_another_encoding_travels_as_utf8(files: Files) -> None:
     (files.folder / "latin.py").write_bytes(b"# coding: latin-1\nname = '\xe4'\n")
     reply = ModuleServer(allow_modules=["latin"]).find(["latin"], CHILD)
     assert sent(reply) == {"latin": "# coding: latin-1\nname = 'ä'\n"}
+
+
+def test_a_source_travels_as_python_reads_it(files: Files) -> None:
+    sources = {
+        "windows": b'a = 1\r\nb = """x\ry"""\r\n',
+        "marked": b"\xef\xbb\xbfa = '\xc3\xa4'\n",
+        "second": b"#!/usr/bin/python3\n# -*- coding: latin-1 -*-\na = '\xe4'\n",
+        "third": b"# one\n# two\n# coding: latin-1\na = '\xc3\xa4'\n",
+        "empty": b"",
+        "unended": b"# coding: latin-1\na = '\xe4'",
+    }
+    for name, source in sources.items():
+        (files.folder / f"{name}.py").write_bytes(source)
+    reply = ModuleServer(allow_modules=list(sources)).find(list(sources), CHILD)
+    assert sent(reply) == {
+        "windows": 'a = 1\nb = """x\ny"""\n',
+        "marked": "a = 'ä'\n",
+        "second": "#!/usr/bin/python3\n# -*- coding: latin-1 -*-\na = 'ä'\n",
+        "third": "# one\n# two\n# coding: latin-1\na = 'ä'\n",
+        "empty": "",
+        "unended": "# coding: latin-1\na = 'ä'",
+    }
+
+
+def test_what_looks_like_a_source_and_is_no_file_is_no_module(files: Files) -> None:
+    os.mkfifo(files.folder / "pipe.py")
+    (files.folder / "folder.py").mkdir()
+    files.write(good="")
+    reply = ModuleServer(allow_modules=["pipe", "folder", "good"]).find(["pipe", "folder", "good"], CHILD)
+    assert (list(sent(reply)), reply["missing"], reply["refused"]) == (["good"], ["pipe", "folder", "org"], {})
 
 
 def test_a_source_that_cannot_be_read_is_refused_and_says_why(files: Files) -> None:

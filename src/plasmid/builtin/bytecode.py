@@ -15,6 +15,7 @@ import os
 import sys
 import zlib
 from _frozen_importlib_external import MAGIC_NUMBER, cache_from_source  # type: ignore[import-not-found,unused-ignore]
+from struct import Struct
 from types import CodeType
 
 TYPE_CHECKING = False
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from typing import Any, Iterator, List, Optional, Tuple
 
 MAGIC: bytes = MAGIC_NUMBER
+# Before the code: the magic number, that it is checked by time and size, and those.
+_HEAD = Struct("<4sIII")
+# As the interpreter names it, where it has a name for that at all.
+_CACHE_TAIL = "." + sys.implementation.cache_tag + ".pyc" if sys.implementation.cache_tag else ""
 CACHE_SIZE_MAX = 32 << 20
 
 _CO_OPTIMIZED = 0x1  # of a function; the body of a class, which runs at import, lacks it
@@ -61,15 +66,8 @@ class Compiled:
         return MAGIC + zlib.compress(self.marshalled(), 1)
 
 
-def compiled(source: str, path: str, file: str = "") -> "Optional[Compiled]":
-    """Return a source's code; None if it has an error of syntax here.
-
-    path: where it is said to come from. file: where the source was read from, if it's there as it was read; what Python
-    keeps compiled beside it is used.
-    """
-    found = _cached(file) if file else None
-    if found is not None:
-        return found
+def compiled(source: str, path: str) -> "Optional[Compiled]":
+    """Return a source's code; None if it has an error of syntax here. path: where it is said to come from."""
     try:
         code = compile(source, path, "exec", dont_inherit=True, optimize=0)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # for another version of Python, perhaps
@@ -77,24 +75,34 @@ def compiled(source: str, path: str, file: str = "") -> "Optional[Compiled]":
     return Compiled(code)
 
 
-def _cached(file: str) -> "Optional[Compiled]":
+def cached(file: str, mtime_ns: int, size: int) -> "Optional[Compiled]":
     """Return the code that Python itself would take from its cache for this source file, None if it would compile."""
     if sys.version_info < (3, 7) or not hasattr(_imp, "_fix_co_filename"):
         return None
     try:
-        status = os.stat(file)
-        with open(cache_from_source(file, optimization=""), "rb") as cache:
-            data = cache.read(CACHE_SIZE_MAX)
+        fd = os.open(_cache_of(file), os.O_RDONLY)
+        try:
+            data = os.read(fd, min(os.fstat(fd).st_size, CACHE_SIZE_MAX))
+        finally:
+            os.close(fd)
     except (OSError, ValueError, NotImplementedError):
         return None
-    stamp = b"".join((number & 0xFFFFFFFF).to_bytes(4, "little") for number in (int(status.st_mtime), status.st_size))
-    if data[:16] != MAGIC + b"\0\0\0\0" + stamp:
+    if data[:16] != _HEAD.pack(MAGIC, 0, mtime_ns // 10**9 & 0xFFFFFFFF, size & 0xFFFFFFFF):
         return None
+    marshalled = data[16:]
     try:
-        code = marshal.loads(data[16:])
+        code = marshal.loads(marshalled)
     except (EOFError, ValueError, TypeError):  # written in half
         return None
-    return Compiled(code, data[16:]) if isinstance(code, CodeType) else None
+    return Compiled(code, marshalled) if isinstance(code, CodeType) else None
+
+
+def _cache_of(file: str) -> str:
+    """Return where Python keeps what it makes of a source file."""
+    if getattr(sys, "pycache_prefix", None) is not None or not _CACHE_TAIL:
+        return cache_from_source(file, optimization="")  # type: ignore[no-any-return, unused-ignore]
+    folder, slash, name = file.rpartition("/")
+    return "%s%s__pycache__/%s%s" % (folder, slash, name.rpartition(".")[0], _CACHE_TAIL)
 
 
 def imports_of(code: CodeType, name: str, is_package: bool) -> "Tuple[List[str], List[str]]":
@@ -109,17 +117,16 @@ def imports_of(code: CodeType, name: str, is_package: bool) -> "Tuple[List[str],
     while pending:
         one, names = pending.pop()
         _scan(one, package, names, later)
-        for constant in reversed(one.co_consts):
-            if isinstance(constant, CodeType):
-                pending.append((constant, later if constant.co_flags & _CO_OPTIMIZED else names))
+        inner = [constant for constant in one.co_consts if type(constant) is CodeType]
+        pending += [(each, later if each.co_flags & _CO_OPTIMIZED else names) for each in reversed(inner)]
     return at_import, later
 
 
 def _scan(code: CodeType, package: str, names: "List[str]", later: "List[str]") -> None:
     """Add what one code object imports to `names`; to `later` what only type checkers import, or a main part."""
-    operations = code.co_code[::2]
-    if _IMPORT_NAME not in operations:
+    if not code.co_names or _IMPORT_NAME not in code.co_code:
         return
+    operations = code.co_code[::2]
     instructions = _Instructions(code, operations)
     skipped = list(instructions.skipped())
     at = operations.find(_IMPORT_NAME)

@@ -13,7 +13,7 @@ import ast
 import sys
 
 from plasmid.boot.bundle import syntax_tree
-from plasmid.builtin.source_finder import Found, dict_of, source_of
+from plasmid.builtin.source_finder import Found, dict_of, source_of, utf8
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def find_main() -> "Tuple[Optional[Found], str]":
     path = path_of_program(names)
     if not path:
         typed = text_of_command() if typed_cells() is None else None
-        return Found(Found.SOURCE, TYPED, False, cut(typed or "")), ""
+        return Found(Found.SOURCE, TYPED, False, utf8(cut(typed or ""))), ""
     text = source_of(getattr(spec, "name", "__main__"), names.get("__loader__"), path)
     package = names.get("__package__")
-    found = None if text is None else Found(Found.SOURCE, path, False, cut(text))
+    found = None if text is None else Found(Found.SOURCE, path, False, utf8(cut(text)))
     return found, package if isinstance(package, str) else ""
 
 

@@ -26,8 +26,10 @@ DENIED = "deny_modules= of the Router names it"
 
 def lineage(name: str) -> "List[str]":
     """Return the packages that a module is in, outermost first, and the module: a.b.c gives a, a.b, a.b.c."""
-    parts = name.split(".")
-    return [".".join(parts[: count + 1]) for count in range(len(parts))]
+    around = [name]
+    while "." in around[-1]:
+        around.append(around[-1].rpartition(".")[0])
+    return around[::-1]
 
 
 class Grant:
@@ -43,7 +45,8 @@ class Grant:
         self.data: "Dict[str, List[str]]" = {}  # patterns of data, by package
 
     def permits(self, name: str) -> bool:
-        return name in self.modules or any(part in self.packages for part in lineage(name))
+        top = name.partition(".")[0]
+        return name in self.modules or top in self.packages or any(part in self.packages for part in lineage(name))
 
     def add(self, name: str) -> None:
         """Permit a package or module with all that is in it, and the packages around it by themselves."""
@@ -113,10 +116,11 @@ class ModulePolicy:
         """Let the context have what a module imports that was sent to it."""
         if name.partition(".")[0] == "plasmid":  # what Plasmid itself would like to use isn't the program's
             return
+        tops = {wanted.partition(".")[0] for wanted in imports}
         with self._lock:
             grant = self._grants.setdefault(address, Grant())
-            for wanted in imports:
-                grant.add(wanted.partition(".")[0])
+            for top in tops - grant.packages:
+                grant.add(top)
 
     def permit_alone(self, address: bytes, names: "Iterable[str]") -> None:
         """Let the context have these modules, and not what is in them: the parent here has sent them for it."""
@@ -137,8 +141,8 @@ class ModulePolicy:
             self._stdlib = stdlib_names()
         if name.partition(".")[0] in self._stdlib:
             return _STDLIB
-        parts = lineage(name)
-        if any(not grant.denied.isdisjoint(parts) for grant in self._grants_of(address)):
+        denied = [grant.denied for grant in self._grants_of(address) if grant.denied]
+        if denied and any(not each.isdisjoint(lineage(name)) for each in denied):
             return DENIED
         return None
 

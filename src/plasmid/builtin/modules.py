@@ -26,8 +26,8 @@ from collections import deque
 from plasmid.builtin.data_server import DataServer, address_of, refused
 from plasmid.builtin.module_audit import audit_modules
 from plasmid.builtin.module_policy import ModulePolicy, lineage
-from plasmid.builtin.packing import Entry, make_entry, stamp_of
-from plasmid.builtin.source_finder import Unreadable
+from plasmid.builtin.packing import Entry, make_entry
+from plasmid.builtin.source_finder import Unreadable, stamp_of
 from plasmid.core.errors import PlasmidError
 from plasmid.runtime import importer
 
@@ -35,6 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Deque, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
+    from plasmid.builtin.source_finder import Folders
     from plasmid.runtime.context import Call, Context
     from plasmid.runtime.jobs import Job
 
@@ -95,8 +96,9 @@ class ModuleServer:
             magic = b""
         with self._lock:
             self._magics[address] = magic
+            folders: "Folders" = {}
             for name in names:
-                entry = self._entry(name)
+                entry = self._entry(name, folders)
                 if entry is not None:
                     entry.pack(magic)
 
@@ -179,7 +181,7 @@ class ModuleServer:
                     reply["refused"][name] = why
                     continue
                 try:
-                    entry = self._entry(name)
+                    entry = self._entry(name, request.folders)
                 except Unreadable as error:
                     reply["refused"][name] = "its source can't be read: %s" % error
                     continue
@@ -192,10 +194,10 @@ class ModuleServer:
                     self._send(entry, request)
                     entries.append(entry)
             self._push_related(entries, request)
-            ahead = [name for name in ASKED_BY_STDLIB if self._entry(name) is None]
+            ahead = reply["found"] and self._parent is None
+            in_vain = [name for name in ASKED_BY_STDLIB if ahead and self._entry(name, request.folders) is None]
         audit_modules(reply, request.address)
-        if reply["found"] and self._parent is None:
-            reply["missing"] += ahead
+        reply["missing"] += in_vain
         return unknown
 
     def _send(self, entry: Entry, request: "Request") -> None:
@@ -208,8 +210,9 @@ class ModuleServer:
         if request.is_relayed and entry.name in passed and not request.again:
             request.reply["held"].append(entry.name)  # the relay has it, of when it was sent for another
         else:
-            request.reply["found"].append(entry.wire(request.magic))
-            size = entry.size_for(request.magic)
+            wire = entry.wire(request.magic)
+            request.reply["found"].append(wire)
+            size = len(wire[3] or b"") + len(wire[4])
         passed.add(entry.name)
         self._sent.setdefault(request.address, {})[entry.name] = size
 
@@ -259,7 +262,7 @@ class ModuleServer:
         if self.policy.refusal(name, request.address) or self.policy.not_permitted(name, request.address):
             return None
         try:
-            entry = self._entry(name)
+            entry = self._entry(name, request.folders)
         except Unreadable:
             return None
         if entry is None and self._parent is None:
@@ -269,10 +272,10 @@ class ModuleServer:
             return None
         return entry
 
-    def _entry(self, name: str) -> "Optional[Entry]":
+    def _entry(self, name: str, folders: "Folders") -> "Optional[Entry]":
         entry = self._entries.get(name)
         if entry is None or entry.stamp != stamp_of(entry.path):
-            entry = make_entry(name)
+            entry = make_entry(name, folders)
             if entry is not None:
                 self._entries[name] = entry
         return entry
@@ -306,7 +309,8 @@ class ModuleServer:
                 self._passed.setdefault(request.link, set()).add(entry[0])
                 self._sent.setdefault(request.address, {})[entry[0]] = len(entry[3] or b"") + len(entry[4])
             for name in upper["held"]:
-                held = self._entry(name) if importer.current is not None and name in importer.current.modules else None
+                is_here = importer.current is not None and name in importer.current.modules
+                held = self._entry(name, request.folders) if is_here else None
                 if held is not None:
                     self._add(held, request)
                 elif name in unknown:
@@ -348,10 +352,10 @@ class Request:
     """One request for modules, and the reply to it as far as it has come.
 
     link: the child that asks. address: whom the modules are for, and magic the number of the interpreter there. again:
-    the modules are wanted even if they went over this link before.
+    the modules are wanted even if they went over this link before. folders: see source_finder.find().
     """
 
-    __slots__ = ("names", "link", "address", "magic", "again", "reply")
+    __slots__ = ("names", "link", "address", "magic", "again", "reply", "folders")
 
     def __init__(
         self, job: "Optional[Job]", names: "Sequence[str]" = (), address: bytes = b"", magic: bytes = b""
@@ -361,6 +365,7 @@ class Request:
         self.link = self.address = address
         self.magic = magic
         self.again = False
+        self.folders: "Folders" = {}
         self.reply: "Reply" = {"found": [], "held": [], "missing": [], "refused": {}}
         self.reply["python"] = "%d.%d.%d" % sys.version_info[:3]
         if job is not None:

@@ -8,12 +8,14 @@ import zlib
 
 from plasmid.builtin import bytecode
 from plasmid.builtin.main_module import find_main
-from plasmid.builtin.source_finder import Found, find
+from plasmid.builtin.source_finder import Found, find, stamp_of
 from plasmid.runtime import importer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Tuple
+    from typing import Any, List, Optional
+
+    from plasmid.builtin.source_finder import Folders, Stamp
 
 # Stands before the near path of a sent module, so that it names no file of the far machine: a folder that only the
 # far machine's root could make.
@@ -43,6 +45,7 @@ class Entry:
         source: "Optional[bytes]" = None,
         compiled: "Optional[bytecode.Compiled]" = None,
         path: str = "",
+        stamp: "Optional[Stamp]" = None,
     ) -> None:
         self.name = name
         self.package = package
@@ -53,7 +56,7 @@ class Entry:
             inside = "%s.__main__" % package if name == "__main__" and package else name
             self.at_import, self.later = bytecode.imports_of(compiled.code, inside, package is True)
         self.path = path
-        self.stamp = stamp_of(path)
+        self.stamp = stamp_of(path) if stamp is None else stamp
         self.distribution: "Optional[str]" = None  # of a compiled module, which isn't sent
         self._shown = shown
         self._source = source
@@ -88,17 +91,11 @@ class Entry:
         return [self.name, self.package, self._shown, self._packed_source, code]
 
 
-def stamp_of(path: str) -> "Tuple[int, int]":
-    """Return what changes with a file; the same for all that is none."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return 0, 0  # in a zip, or in memory
-    return status.st_mtime_ns, status.st_size
+def make_entry(name: str, folders: "Folders") -> "Optional[Entry]":
+    """Find a module on this machine, or among what was sent to it; None if it isn't here. Raises Unreadable.
 
-
-def make_entry(name: str) -> "Optional[Entry]":
-    """Find a module on this machine, or among what was sent to it; None if it isn't here. Raises Unreadable."""
+    folders: see source_finder.find().
+    """
     current = importer.current
     loader = current.modules.get(name) if current is not None else None
     if loader is not None:
@@ -107,7 +104,7 @@ def make_entry(name: str) -> "Optional[Entry]":
         # A relay's own `__main__` is the root's, or the first stage.
         found, package = find_main() if current is None else (None, "")
         return None if found is None else _entry_of(name, found, package)
-    found = find(name)
+    found = find(name, folders)
     if found is None:
         return None
     if found.kind == Found.COMPILED:
@@ -136,5 +133,9 @@ def _entry_of(name: str, found: Found, package: object) -> Entry:
     shown = SENT + os.path.abspath(found.path)
     if name.partition(".")[0] == "plasmid":
         shown = "<plasmid>/%s%s.py" % (name.partition(".")[2].replace(".", "/"), "/__init__" if package else "")
-    compiled = bytecode.compiled(found.text, shown, found.file)
-    return Entry(name, package, shown, found.text.encode("utf-8", "surrogatepass"), compiled, found.path)
+    compiled = None
+    if found.stamp is not None:
+        compiled = bytecode.cached(found.file, *found.stamp)
+    if compiled is None:
+        compiled = bytecode.compiled(found.text, shown)
+    return Entry(name, package, shown, found.data, compiled, found.path, found.stamp)

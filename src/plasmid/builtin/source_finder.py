@@ -10,6 +10,7 @@ import importlib.machinery
 import importlib.util
 import os
 import pkgutil
+import stat
 import sys
 import tokenize
 from types import ModuleType
@@ -18,7 +19,10 @@ from plasmid.runtime.importer import Finder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, List, Optional
+    from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+    Stamp = Tuple[int, int]
+    Folders = Dict[str, Optional[List[str]]]
 
 # importlib.util.decode_source imports it when first used; better now than in answer to a child.
 _TOKENIZE = tokenize
@@ -31,25 +35,38 @@ _TOO_LARGE = "it is %d bytes long; the limit is %d"
 _MOVED_STDLIB = "asynchat asyncore binhex distutils formatter imp lib2to3 parser smtpd symbol macpath dummy_threading"
 
 
-class Found:
-    """What a name stands for. `text` is the source if `kind` is SOURCE, `path` where it was found.
+NO_FILE = 0, 0
+_SOURCE_SUFFIXES = tuple(importlib.machinery.SOURCE_SUFFIXES)
+_COMPILED_SUFFIXES = (*importlib.machinery.EXTENSION_SUFFIXES, *importlib.machinery.BYTECODE_SUFFIXES)
+# A FIFO by the name of a module would keep an open() waiting without O_NONBLOCK.
+_READ = os.O_RDONLY | os.O_NONBLOCK
 
-    file: `path`, if the source is what stands in that file; "" if a loader, or we, made it.
+
+class Found:
+    """What a name stands for. data: the source, in UTF-8, if `kind` is SOURCE. path: where it was found.
+
+    file: `path`, if the source is what stands in that file, and stamp what it then was; "" if a loader, or we, made it.
     """
 
     SOURCE = "source"
     NAMESPACE = "namespace"  # a package without a file of its own
     COMPILED = "compiled"  # an extension module, or bytecode without source; `distribution` is what installs it
 
-    __slots__ = ("kind", "path", "is_package", "text", "distribution", "file")
+    __slots__ = ("kind", "path", "is_package", "data", "distribution", "file", "stamp")
 
-    def __init__(self, kind: str, path: str = "", is_package: bool = False, text: str = "", distribution: str = ""):
-        self.file = ""
+    def __init__(self, kind: str, path: str = "", is_package: bool = False, data: bytes = b"", distribution: str = ""):
         self.kind = kind
         self.path = path
         self.is_package = is_package
-        self.text = text
+        self.data = data
         self.distribution = distribution
+        self.file = ""
+        self.stamp: "Optional[Stamp]" = None
+
+    @property
+    def text(self) -> str:
+        """The source as text."""
+        return self.data.decode("utf-8", "surrogatepass")
 
 
 class Unreadable(Exception):
@@ -72,29 +89,53 @@ def stdlib_names() -> "frozenset[str]":
     return frozenset(names)
 
 
-def find(name: str) -> "Optional[Found]":
+def stamp_of(path: str) -> "Stamp":
+    """Return what changes with a file; NO_FILE for all that is none."""
+    try:
+        return _stamp(os.stat(path))
+    except (OSError, ValueError):
+        return NO_FILE  # in a zip, or in memory
+
+
+def _stamp(status: os.stat_result) -> "Stamp":
+    return status.st_mtime_ns, status.st_size
+
+
+def find(name: str, folders: "Optional[Folders]" = None) -> "Optional[Found]":
     """Return what the module `name` is on this machine, or None if it's not here. Nothing is imported.
 
+    folders: of packages that were looked for a moment ago, by name; they aren't looked for again. More are added.
     Raises Unreadable if its source can't be had.
     """
-    spec = spec_of(name)
+    spec = spec_of(name, folders)
     return _found(name, spec) if spec else None
 
 
-def spec_of(name: str) -> "Optional[importlib.machinery.ModuleSpec]":
+def spec_of(name: str, folders: "Optional[Folders]" = None) -> "Optional[importlib.machinery.ModuleSpec]":
     """Return the spec of the module `name` on this machine, or None if it's not here. Nothing is imported."""
     spec = _loaded_spec(name)
-    if spec is None:
-        path: "Optional[List[str]]" = None
-        parts = name.split(".")
-        for count in range(1, len(parts) + 1):
-            spec = _loaded_spec(".".join(parts[:count])) or _find_spec(".".join(parts[:count]), path)
-            if spec is None:
-                return None
-            path = package_path(spec)
-            if path is None and count < len(parts):
-                return None
-    return spec
+    if spec is not None:
+        return spec
+    around = name.rpartition(".")[0]
+    path = _folders_of(around, {} if folders is None else folders) if around else None
+    return None if around and path is None else _find_spec(name, path)
+
+
+def _folders_of(name: str, known: "Folders") -> "Optional[List[str]]":
+    """Return the folders of a package, which is looked for from the top-level name down; None if it's not here."""
+    if name in known:
+        return known[name]
+    path: "Optional[List[str]]" = None
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        package = ".".join(parts[:count])
+        if package not in known:
+            spec = _loaded_spec(package) or _find_spec(package, path)
+            known[package] = None if spec is None else package_path(spec)
+        path = known[package]
+        if path is None:
+            break
+    return path
 
 
 def dict_of(module: "Any") -> "Dict[str, Any]":
@@ -160,13 +201,14 @@ def _found(name: str, spec: "importlib.machinery.ModuleSpec") -> "Optional[Found
     origin = spec.origin if isinstance(spec.origin, str) else ""
     if is_package and (loader is None or type(loader).__name__.endswith("NamespaceLoader")):
         return Found(Found.NAMESPACE, is_package=True)
-    if origin.endswith((*importlib.machinery.EXTENSION_SUFFIXES, *importlib.machinery.BYTECODE_SUFFIXES)):
+    if origin.endswith(_COMPILED_SUFFIXES):
         return Found(Found.COMPILED, origin, is_package, distribution=distribution_of(origin))
-    text = source_of(name, loader, origin)
-    if text is None:
+    read = _read_source(name, loader, origin)
+    if read is None:
         return None
-    found = Found(Found.SOURCE, origin, is_package, text)
-    found.file = origin if _is_source_file(origin) else ""
+    found = Found(Found.SOURCE, origin, is_package, read[0])
+    found.stamp = read[1]
+    found.file = origin if read[1] is not None else ""
     return found
 
 
@@ -175,30 +217,66 @@ def source_of(name: str, loader: "Any", path: str) -> "Optional[str]":
 
     Raises Unreadable.
     """
+    read = _read_source(name, loader, path)
+    return None if read is None else read[0].decode("utf-8", "surrogatepass")
+
+
+def _read_source(name: str, loader: "Any", path: str) -> "Optional[Tuple[bytes, Optional[Stamp]]]":
+    """Return a module's source in UTF-8, and the stamp of its file if it was read from there. Raises Unreadable."""
     try:
-        text = _read_source(name, loader, path)
+        read = _read_file(path) if path.endswith(_SOURCE_SUFFIXES) else None
+        if read is not None:
+            return _as_utf8(read[0]), read[1]
+        get_source = getattr(loader, "get_source", None)
+        text: "Optional[str]" = get_source(name) if get_source else None
     except Unreadable:
         raise
     except Exception as error:
         raise Unreadable("%s: %s" % (type(error).__name__, error)) from error
-    if text is not None and len(text) > SOURCE_SIZE_MAX:
+    if text is None:
+        return None
+    if len(text) > SOURCE_SIZE_MAX:
         raise Unreadable(_TOO_LARGE % (len(text), SOURCE_SIZE_MAX))
-    return text
+    return utf8(text), None
 
 
-def _is_source_file(path: str) -> bool:
-    return path.endswith(tuple(importlib.machinery.SOURCE_SUFFIXES)) and os.path.isfile(path)
-
-
-def _read_source(name: str, loader: "Any", path: str) -> "Optional[str]":
-    if _is_source_file(path):
-        size = os.path.getsize(path)
+def _read_file(path: str) -> "Optional[Tuple[bytes, Stamp]]":
+    """Return what is in a file, and its stamp; None if there's no such file."""
+    try:
+        fd = os.open(path, _READ)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        size = status.st_size
         if size > SOURCE_SIZE_MAX:
             raise Unreadable(_TOO_LARGE % (size, SOURCE_SIZE_MAX))
-        with open(path, "rb") as file:
-            return importlib.util.decode_source(file.read())
-    get_source = getattr(loader, "get_source", None)
-    return get_source(name) if get_source else None
+        data = os.read(fd, size + 1)
+        if len(data) != size:  # it is just being changed, or in a file system that knows no sizes
+            data += os.read(fd, SOURCE_SIZE_MAX)
+    finally:
+        os.close(fd)
+    return data, _stamp(status)
+
+
+def _as_utf8(data: bytes) -> bytes:
+    """Return the source in a file as UTF-8, as Python reads it: by the encoding that it names, lines ended by \\n."""
+    end = data.find(b"\n", data.find(b"\n") + 1)
+    if b"\r" in data or data.startswith(b"\xef\xbb\xbf") or b"coding" in data[: end if end >= 0 else None]:
+        return utf8(importlib.util.decode_source(data))
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        importlib.util.decode_source(data)  # which says it as Python would
+        raise
+    return data
+
+
+def utf8(text: str) -> bytes:
+    """Return a source as it is sent."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def distribution_of(path: str) -> str:
