@@ -4,6 +4,10 @@ import os
 import sys
 from time import perf_counter
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 def get_ready(folder: str) -> None:
     """Do what the first import of a missing module costs once, which is to add site-packages; and do without those."""
@@ -20,25 +24,25 @@ def get_ready(folder: str) -> None:
 def time_import(name: str) -> "list[float]":
     """Import it; return the seconds, and how many modules of ours, questions to the parent and bytes that took."""
     from plasmid.runtime import importer
+    from plasmid.runtime.context import Context
 
     own = importer.current
     assert own is not None
-    plain = own.ask
-    assert plain is not None
     held = set(own.modules)
+    plain = Context.send_call
     questions = 0
 
-    def ask(names: "list[str]") -> "dict[str, object]":
+    def send_call(self: Context, what: str, name: "Any", *args: "Any", **kwargs: "Any") -> "Any":
         nonlocal questions
-        questions += 1
-        return plain(names)
+        questions += name == "plasmid.modules"
+        return plain(self, what, name, *args, **kwargs)
 
-    own.ask = ask
+    Context.send_call = send_call  # type: ignore[method-assign]
     before = set(sys.modules)
     start = perf_counter()
     __import__(name)
     seconds = perf_counter() - start
-    own.ask = plain
+    Context.send_call = plain  # type: ignore[method-assign]
     standard = {"plasmid", *getattr(sys, "stdlib_module_names", ())}
     modules = [module for module in set(sys.modules) - before if module.partition(".")[0] not in standard]
     came = [loader for known, loader in own.modules.items() if known not in held]

@@ -112,6 +112,8 @@ LAYERS = (
         "builtin/bytecode.py",
         "builtin/packing.py",
         "builtin/first_words.py",
+        "builtin/ahead.py",
+        "builtin/pieces.py",
         "builtin/prompt.py",
         "builtin/typed.py",
         "builtin/forking.py",

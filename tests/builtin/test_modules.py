@@ -326,6 +326,7 @@ class Asked:
         self.source = source
         self.method = method
         self.answer: object = None
+        self.cancelled = False
 
     def args(self, classes: object = None) -> object:
         return self._args

@@ -21,22 +21,24 @@ its interpreter.
 
 import sys
 import threading
-from collections import deque
 
+from plasmid.builtin import pieces
+from plasmid.builtin.ahead import Ahead
 from plasmid.builtin.data_server import DataServer, address_of, refused
 from plasmid.builtin.module_audit import audit_modules
-from plasmid.builtin.module_policy import ModulePolicy, lineage
+from plasmid.builtin.module_policy import ModulePolicy
 from plasmid.builtin.packing import Entry, make_entry
 from plasmid.builtin.source_finder import Unreadable, stamp_of
 from plasmid.core.errors import PlasmidError
 from plasmid.runtime import importer
+from plasmid.runtime.context import Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Deque, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+    from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
     from plasmid.builtin.source_finder import Folders
-    from plasmid.runtime.context import Call, Context
+    from plasmid.runtime.context import Call
     from plasmid.runtime.jobs import Job
 
     Reply = Dict[str, Any]
@@ -46,6 +48,11 @@ NAMES_COUNT_MAX = 256
 # costs a slow link no more than about a second.
 PUSH_COUNT_MAX = 200
 PUSH_SIZE_MAX = 2 << 20
+# How many modules and bytes one piece of an answer has at most, as far as a single module doesn't.
+PIECE_COUNT_MAX = 16
+PIECE_SIZE = 64 << 10
+# Far sides are booted with those, and ask for what else they need of them.
+_BOOTED_WITH = ("plasmid.core", "plasmid.runtime")
 # What `copy` and `pickle` try to import, of another Python; a far side needn't ask whether it is here.
 ASKED_BY_STDLIB = ("org",)
 
@@ -132,6 +139,7 @@ class ModuleServer:
             if job.method in DataServer.METHODS:
                 self._data.handle(job)
                 return
+            pieces.settle()
             request = Request(job)
         except PlasmidError as error:
             job.fail(error.with_traceback(None))  # our own word, not an error of a method's
@@ -171,15 +179,15 @@ class ModuleServer:
         reply = request.reply
         unknown: "List[str]" = []
         entries: "List[Entry]" = []
-        with self._lock:
-            for name in request.names:
-                why = self.policy.refusal(name, request.address)
-                if why is None:
-                    why = self.policy.not_permitted(name, request.address)
-                    unknown.extend([name] if why is not None else [])
-                if why is not None:
-                    reply["refused"][name] = why
-                    continue
+        for name in request.names:
+            why = self.policy.refusal(name, request.address)
+            if why is None:
+                why = self.policy.not_permitted(name, request.address)
+                unknown.extend([name] if why is not None else [])
+            if why is not None:
+                reply["refused"][name] = why
+                continue
+            with self._lock:
                 try:
                     entry = self._entry(name, request.folders)
                 except Unreadable as error:
@@ -193,18 +201,21 @@ class ModuleServer:
                 else:
                     self._send(entry, request)
                     entries.append(entry)
-            self._push_related(entries, request)
-            ahead = reply["found"] and self._parent is None
-            in_vain = [name for name in ASKED_BY_STDLIB if ahead and self._entry(name, request.folders) is None]
+        if reply["found"] and self._parent is None:
+            with self._lock:
+                request.in_vain = [name for name in ASKED_BY_STDLIB if self._entry(name, request.folders) is None]
+        if entries:
+            self._push_related(entries, request, in_pieces=not unknown)
         audit_modules(reply, request.address)
-        reply["missing"] += in_vain
+        reply["missing"] += request.in_vain
         return unknown
 
-    def _send(self, entry: Entry, request: "Request") -> None:
-        self._add(entry, request)
+    def _send(self, entry: Entry, request: "Request") -> int:
+        size = self._add(entry, request)
         self.policy.sent(request.address, entry.name, entry.at_import + entry.later)
+        return size
 
-    def _add(self, entry: Entry, request: "Request") -> None:
+    def _add(self, entry: Entry, request: "Request") -> int:
         passed = self._passed.setdefault(request.link, set())
         size = 0
         if request.is_relayed and entry.name in passed and not request.again:
@@ -215,52 +226,60 @@ class ModuleServer:
             size = len(wire[3] or b"") + len(wire[4])
         passed.add(entry.name)
         self._sent.setdefault(request.address, {})[entry.name] = size
+        return size
 
-    def _push_related(self, entries: "List[Entry]", request: "Request") -> None:
-        """Add to the answer what the modules in it will import, nearest first, as far as it wasn't sent before."""
+    def _push_related(self, entries: "List[Entry]", request: "Request", in_pieces: bool) -> None:
+        """Add to the answer what the modules in it will import, as far as it wasn't sent before.
+
+        in_pieces: send it as it is ready, if who asked can take that, and leave only the rest for the reply.
+        """
         sent = self._sent.get(request.address, {})
-        own = {entry.name.partition(".")[0] for entry in entries}
-        near: "Deque[str]" = deque()
-        far: "Deque[str]" = deque()
-
-        def follow(names: "Iterable[str]") -> None:
-            for name in names:
-                (near if name.partition(".")[0] in own else far).append(name)
-
-        for entry in entries:
-            follow(entry.at_import)
-        if entries:
-            follow(name for name in self.policy.asked(request.address) if name.partition(".")[0] in own)
-        count = size = 0
-        seen: "Set[str]" = set()
-        ends: "Set[str]" = set()  # of these nothing further is sent
-        while near or far:
-            for name in lineage((near or far).popleft()):
-                if name in ends:
-                    break
-                if name in seen or name == "plasmid":
-                    continue
-                seen.add(name)
-                entry_ahead = self._entry_to_push(name, request)
-                if entry_ahead is None or entry_ahead.package is False:
-                    ends.add(name)  # what else is said to be in it isn't there, or is what it defines
+        ahead = Ahead({entry.name.partition(".")[0] for entry in entries})
+        own = [name for name in self.policy.asked(request.address) if ahead.is_own(name)]
+        self._follow(own, ahead, request)
+        for entry in reversed(entries):
+            self._follow(entry.at_import, ahead, request)
+        count = size = piece_size = 0
+        due = 1
+        while True:
+            if in_pieces and ahead and (len(request.reply["found"]) >= due or piece_size >= PIECE_SIZE):
+                in_pieces = request.send_piece(ahead.announce())
+                due = min(due * 2, PIECE_COUNT_MAX)
+                piece_size = 0
+            name = ahead.next()
+            if name is None or request.is_cancelled:
+                return
+            with self._lock:
+                known = name in sent
+                entry_ahead = self._entries.get(name) if known else None
                 if entry_ahead is None:
-                    break
-                if name in sent:
+                    entry_ahead = self._entry_to_push(name, request)
+                if entry_ahead is None or entry_ahead.package is False:
+                    ahead.end(name)
+                if known or entry_ahead is None:
                     continue
+                size_ahead = entry_ahead.size_for(request.magic)
                 count += 1
-                size += entry_ahead.size_for(request.magic)
+                size += size_ahead
+                piece_size += size_ahead
                 if count > PUSH_COUNT_MAX or size > PUSH_SIZE_MAX:
                     return
                 self._send(entry_ahead, request)
-                follow(entry_ahead.at_import)
+            self._follow(entry_ahead.at_import, ahead, request)
+
+    def _follow(self, names: "Iterable[str]", ahead: Ahead, request: "Request") -> None:
+        """Have those of the names sent ahead that this context may have."""
+        address = request.address
+        ahead.follow(
+            name
+            for name in names
+            if not name.startswith(_BOOTED_WITH)
+            and self.policy.refusal(name, address) is None
+            and self.policy.not_permitted(name, address) is None
+        )
 
     def _entry_to_push(self, name: str, request: "Request") -> "Optional[Entry]":
         """Return the module if it is to be sent ahead; add to the reply what is certain of one that can't be."""
-        if name.startswith(("plasmid.core", "plasmid.runtime")):
-            return None  # it was booted with those
-        if self.policy.refusal(name, request.address) or self.policy.not_permitted(name, request.address):
-            return None
         try:
             entry = self._entry(name, request.folders)
         except Unreadable:
@@ -285,6 +304,8 @@ class ModuleServer:
         error = call.exception(0)
         if error is None and importer.current is not None:
             importer.current.take(call.result(0))
+            for name in call.result(0)["held"]:
+                pieces.settle(name)
         with self._lock:
             self._open.discard(question)
             if error is None:
@@ -352,10 +373,12 @@ class Request:
     """One request for modules, and the reply to it as far as it has come.
 
     link: the child that asks. address: whom the modules are for, and magic the number of the interpreter there. again:
-    the modules are wanted even if they went over this link before. folders: see source_finder.find().
+    the modules are wanted even if they went over this link before. folders: see source_finder.find(). question: by
+    what number who asked knows pieces of the answer, None if it takes none. in_vain: names that aren't here, to be said
+    whether or not somebody asks.
     """
 
-    __slots__ = ("names", "link", "address", "magic", "again", "reply", "folders")
+    __slots__ = ("names", "link", "address", "magic", "again", "reply", "folders", "question", "in_vain", "_job")
 
     def __init__(
         self, job: "Optional[Job]", names: "Sequence[str]" = (), address: bytes = b"", magic: bytes = b""
@@ -365,6 +388,9 @@ class Request:
         self.link = self.address = address
         self.magic = magic
         self.again = False
+        self.question: "Optional[int]" = None
+        self.in_vain: "List[str]" = []
+        self._job = job
         self.folders: "Folders" = {}
         self.reply: "Reply" = {"found": [], "held": [], "missing": [], "refused": {}}
         self.reply["python"] = "%d.%d.%d" % sys.version_info[:3]
@@ -394,3 +420,32 @@ class Request:
         magic = args.get("magic")
         self.magic = magic if isinstance(magic, bytes) else b""
         self.again = args.get("again") is True
+        question = args.get("question")
+        if type(question) is int and not self.is_relayed:
+            self.question = question
+            self.reply["pieces"] = 0
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self._job is not None and self._job.cancelled
+
+    def send_piece(self, coming: "List[str]") -> bool:
+        """Send what is in the reply by now; False if it has to stay there, and all that comes after.
+
+        coming: names that the next pieces, or the reply, will be about.
+        """
+        if self.question is None:
+            return False
+        assert self._job is not None
+        reply = self.reply
+        piece = {"question": self.question, "coming": coming, "python": reply["python"]}
+        piece.update(found=reply["found"], missing=reply["missing"] + self.in_vain, refused=reply["refused"])
+        try:
+            Context(self._job.runtime, self.address).send_call("s", pieces.SERVICE, "take", piece, no_reply=True)
+        except PlasmidError:  # there is too much on its way, or nobody there; the reply will say so
+            return False
+        audit_modules(dict(reply, held=[]), self.address)
+        reply.update(found=[], missing=[], refused={}, pieces=reply["pieces"] + 1)
+        self.in_vain = []
+        return True

@@ -2,7 +2,7 @@
 
 import sys
 
-from plasmid.runtime import importer
+from plasmid.runtime import importer, main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,12 +33,13 @@ def preload(contexts: "Iterable[Context]", *names: str) -> None:
 def fetch(names: "List[str]") -> "Dict[str, str]":
     """Far side: ask the parent for those modules that aren't here; return which can't be had, and why."""
     own = importer.current
-    if own is None or own.ask is None:
+    if own is None or main.runtime is None:
         return {}
     wanted = [name for name in names if name not in own.modules and name not in sys.modules]
     if not wanted:
         return {}
-    reply = own.ask(wanted)
+    # All of it, and not piece by piece as an import would.
+    reply = main._ask_parent(main.runtime)(wanted)
     own.take(reply)
     why = dict(reply["refused"])  # type: Dict[str, str]
     why.update((name, "there is no such module") for name in reply["missing"])

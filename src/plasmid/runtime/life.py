@@ -15,7 +15,7 @@ from plasmid.core.link import LinkState
 from plasmid.core.switch import PARENT
 from plasmid.runtime import functions, main, standby, watchdog
 from plasmid.runtime.console import Console
-from plasmid.runtime.context import Context
+from plasmid.runtime.context import Context, resolve
 from plasmid.runtime.missing import Missing
 
 TYPE_CHECKING = False
@@ -41,6 +41,8 @@ def live(runtime: "Runtime", importer: "Importer") -> None:
         for name in "fork", "forkpty":
             setattr(os, name, _forking_by(getattr(os, name)))
     short_values.install()
+    plain = importer.ask
+    importer.ask = lambda names: resolve("plasmid.builtin.pieces", "ask")(runtime, plain, names)
     missing = Missing(importer)
     # Site-packages are added when a module isn't found, or, by way of these, looked for without importing it. Not
     # before: what their .pth files import would take milliseconds and megabytes of every context.
