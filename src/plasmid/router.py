@@ -230,7 +230,7 @@ class Router(Ways):
             from plasmid.builtin import forking
 
             started = forking.start(connector, config, progress, given_up)
-            self.modules.expect(address, started.magic, ())
+            self.modules.expect(address, started.magic, (), is_on_this_machine=True)
         else:
             started = FirstWords(self.modules, connector, address, config).start(progress, given_up)
         child = Child(number, Context(runtime, address, connector.name), started.process, started.steps)

@@ -41,7 +41,7 @@ class FirstWords:
             raise
         if not started.ahead_bytes:
             # It compiles what it got; what it asks for with its hello can be made ready meanwhile.
-            self._modules.expect(self._address, started.magic, far_main.AFTER_HELLO)
+            self._modules.expect(self._address, started.magic, far_main.AFTER_HELLO, self._connector.stays_here)
         return started
 
     def _fit(self, magic: bytes) -> "Tuple[bytes, bytes]":
@@ -50,6 +50,6 @@ class FirstWords:
         may_have_code = self._connector.stays_here and (supply is None or supply.compiled)
         if not may_have_code or magic != bytecode.MAGIC.hex().encode():
             return PLAIN + self._config, b""
-        self._modules.expect(self._address, magic, ())
+        self._modules.expect(self._address, magic, (), self._connector.stays_here)
         parts = booted_code(), values.pack(self._modules.find(far_main.AFTER_HELLO, self._address))
         return WITH_CODE + self._config, b"".join(len(part).to_bytes(4, "big") + part for part in parts)

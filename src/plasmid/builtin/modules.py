@@ -27,7 +27,7 @@ from plasmid.builtin.ahead import Ahead
 from plasmid.builtin.data_server import DataServer, address_of, refused
 from plasmid.builtin.module_audit import audit_modules
 from plasmid.builtin.module_policy import ModulePolicy
-from plasmid.builtin.packing import Entry, make_entry
+from plasmid.builtin.packing import Entry, make_entry, size_of
 from plasmid.builtin.source_finder import Unreadable, stamp_of
 from plasmid.core.errors import PlasmidError
 from plasmid.runtime import importer
@@ -90,12 +90,15 @@ class ModuleServer:
         self._sent: "Dict[bytes, Dict[str, int]]" = {}  # by the context that it was for
         self._passed: "Dict[bytes, Set[str]]" = {}  # by the child whose link carried it
         self._magics: "Dict[bytes, bytes]" = {}
+        self._near: "Set[bytes]" = set()  # the children on this machine
         self._sources_only: "Set[bytes]" = set()  # by context, which speaks for those below it
         self._entries: "Dict[str, Entry]" = {}
         self._open: "Set[object]" = set()  # what the parent was asked and hasn't answered
         self._answered: "List[Answered]" = []  # answers that can't be passed on yet
 
-    def expect(self, address: bytes, magic_digits: bytes, names: "Iterable[str]") -> None:
+    def expect(
+        self, address: bytes, magic_digits: bytes, names: "Iterable[str]", is_on_this_machine: bool = False
+    ) -> None:
         """Get ready for a new child: pack what it will ask for first. magic_digits: in hex, as its mark said it."""
         try:
             magic = bytes.fromhex(magic_digits.decode("ascii"))
@@ -103,6 +106,8 @@ class ModuleServer:
             magic = b""
         with self._lock:
             self._magics[address] = magic
+            if is_on_this_machine:
+                self._near.add(address)
             folders: "Folders" = {}
             for name in names:
                 entry = self._entry(name, folders)
@@ -122,6 +127,7 @@ class ModuleServer:
             for table in tables:
                 for known in [known for known in table if known.startswith(address)]:
                     table.pop(known)
+            self._near = {known for known in self._near if not known.startswith(address)}
             self._sources_only = {known for known in self._sources_only if not known.startswith(address)}
 
     def sent_to(self, address: bytes) -> "Tuple[int, int]":
@@ -221,9 +227,9 @@ class ModuleServer:
         if request.is_relayed and entry.name in passed and not request.again:
             request.reply["held"].append(entry.name)  # the relay has it, of when it was sent for another
         else:
-            wire = entry.wire(request.magic)
+            wire = entry.wire(request.magic, request.link not in self._near)
             request.reply["found"].append(wire)
-            size = len(wire[3] or b"") + len(wire[4])
+            size = size_of(wire)
         passed.add(entry.name)
         self._sent.setdefault(request.address, {})[entry.name] = size
         return size
@@ -258,7 +264,7 @@ class ModuleServer:
                     ahead.end(name)
                 if known or entry_ahead is None:
                     continue
-                size_ahead = entry_ahead.size_for(request.magic)
+                size_ahead = size_of(entry_ahead.wire(request.magic, request.link not in self._near))
                 count += 1
                 size += size_ahead
                 piece_size += size_ahead

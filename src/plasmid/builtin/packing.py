@@ -34,7 +34,7 @@ class Entry:
 
     __slots__ = (
         *("name", "package", "at_import", "later", "path", "stamp", "distribution"),
-        *("_shown", "_source", "_packed_source", "_compiled", "_packed_code"),
+        *("_shown", "_source", "_packed_source", "_compiled", "_packed_code", "_is_loose"),
     )
 
     def __init__(
@@ -63,32 +63,55 @@ class Entry:
         self._packed_source: "Optional[bytes]" = None
         self._compiled = compiled
         self._packed_code = b""
+        self._is_loose = False  # whether some of what is packed isn't compressed
 
     def take_packed(self, source: "Optional[bytes]", code: bytes) -> None:
         """Take what the parent sent of it, to be handed on as it is."""
         self._packed_source = source
         self._packed_code = code
+        self._is_loose = _is_stored(source or b"") or _is_stored(code[4:])
 
-    def pack(self, magic: bytes) -> None:
-        """Compress what isn't yet, the code for interpreters with that magic number."""
+    def pack(self, magic: bytes, tight: bool = True) -> None:
+        """Put into the form in which it is sent what isn't yet, the code for interpreters with that magic number.
+
+        tight: compressed. What was compressed once stays so.
+        """
+        if tight and self._is_loose:
+            self._tighten()
         source, compiled = self._source, self._compiled
         if source is not None and self._packed_source is None:
-            self._packed_source = zlib.compress(source, SOURCE_LEVEL)
+            self._packed_source = zlib.compress(source, SOURCE_LEVEL if tight else 0)
             self._source = None
+            self._is_loose = not tight
         if compiled is not None and magic == bytecode.MAGIC and self._packed_code[:4] != magic:
-            self._packed_code = compiled.packed()
+            self._packed_code = compiled.packed(bytecode.LEVEL if tight else 0)
             self._compiled = None
+            self._is_loose = self._is_loose or not tight
 
-    def size_for(self, magic: bytes) -> int:
-        """Return how many bytes it takes to send."""
-        _, _, _, source, code = self.wire(magic)
-        return len(source or b"") + len(code)
+    def _tighten(self) -> None:
+        """Compress what is packed without that."""
+        source, code = self._packed_source or b"", self._packed_code
+        if _is_stored(source):
+            self._packed_source = zlib.compress(zlib.decompress(source), SOURCE_LEVEL)
+        if _is_stored(code[4:]):
+            self._packed_code = code[:4] + zlib.compress(zlib.decompress(code[4:]), bytecode.LEVEL)
+        self._is_loose = False
 
-    def wire(self, magic: bytes) -> "List[Any]":
+    def wire(self, magic: bytes, tight: bool = True) -> "List[Any]":
         """Return what `found` has of it; the code is empty where there is none for that magic number."""
-        self.pack(magic)
+        self.pack(magic, tight or self._shown.startswith("<plasmid>"))
         code = self._packed_code if self._packed_code[:4] == magic else b""
         return [self.name, self.package, self._shown, self._packed_source, code]
+
+
+def size_of(wire: "List[Any]") -> int:
+    """Return how many bytes it takes to send a module."""
+    return len(wire[3] or b"") + len(wire[4])
+
+
+def _is_stored(packed: bytes) -> bool:
+    """Whether data of zlib's begins with a block that isn't compressed, as all do at level 0."""
+    return len(packed) > 2 and not packed[2] & 6
 
 
 def make_entry(name: str, folders: "Folders") -> "Optional[Entry]":
