@@ -17,6 +17,7 @@ from plasmid.builtin.modules import NAMES_COUNT_MAX, ModuleServer
 from plasmid.builtin.packing import SOURCE_LEVEL
 from plasmid.core.address import parse
 from plasmid.runtime import importer
+from plasmid.runtime.runtime import Runtime
 from tests.builtin.module_files import Files, sent
 
 CHILD = parse("/3")
@@ -320,6 +321,8 @@ def test_a_thousand_hostile_names_get_nothing_and_import_nothing(files: Files) -
 
 class Asked:
     """A job as the server sees it, and its answer."""
+
+    runtime = Runtime(b"", "root", {})
 
     def __init__(self, args: object, source: bytes = CHILD, method: "str | None" = "find") -> None:
         self._args = args

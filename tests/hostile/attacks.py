@@ -286,6 +286,15 @@ def long_answers(peer: Peer) -> None:
     peer.linger()
 
 
+def modules_in_pieces(peer: Peer) -> None:
+    """Ask for a module that one may have, 256 times over, in pieces, and never read one."""
+    peer.say_hello()
+    names = ["plasmid.builtin.ahead"] * 256
+    for number in range(400):
+        write_all(peer.call_frame("plasmid.modules", "find", {"names": names, "question": number}))
+    read_nothing(peer)
+
+
 def long_answers_asked_early(peer: Peer) -> None:
     """Ask for 1 MB, 500 times, before the first is answered, and read none of it."""
     peer.say_hello()
@@ -456,6 +465,11 @@ def broken_bodies(peer: Peer) -> None:
 def never_reads(peer: Peer) -> None:
     """Say now and then that this lives, and read nothing."""
     peer.say_hello()
+    read_nothing(peer)
+
+
+def read_nothing(peer: Peer) -> None:
+    """Do so from now on."""
     peer.report("done")
     while True:
         peer.say(Kind.PONG)

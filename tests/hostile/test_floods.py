@@ -60,6 +60,16 @@ def test_calls_that_came_before_their_answers_piled_up_are_not_served_while_nobo
         assert memory.growth < GROWTH_MAX
 
 
+# D9
+def test_pieces_of_answers_do_not_pile_up_for_who_does_not_read_them(tmp_path: Path) -> None:
+    with scene(tmp_path) as played, Memory() as memory:
+        played.attack("modules_in_pieces")
+        played.reports()
+        assert played.calls_waiting(0)
+        played.sibling_goes_on()
+        assert memory.growth < GROWTH_MAX
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lower how long this process bears with silence, so that the test needn't last 40 s."""

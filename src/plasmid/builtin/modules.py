@@ -29,7 +29,8 @@ from plasmid.builtin.module_audit import audit_modules
 from plasmid.builtin.module_policy import ModulePolicy
 from plasmid.builtin.packing import Entry, make_entry, size_of
 from plasmid.builtin.source_finder import Unreadable, stamp_of
-from plasmid.core.errors import PlasmidError
+from plasmid.core.errors import Overloaded, PlasmidError
+from plasmid.core.flow import OUTBOX_SIZE_MAX
 from plasmid.runtime import importer
 from plasmid.runtime.context import Context
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from plasmid.builtin.source_finder import Folders
     from plasmid.runtime.context import Call
     from plasmid.runtime.jobs import Job
+    from plasmid.runtime.runtime import Runtime
 
     Reply = Dict[str, Any]
 
@@ -147,6 +149,7 @@ class ModuleServer:
                 return
             pieces.settle()
             request = Request(job)
+            _check_read(job)
         except PlasmidError as error:
             job.fail(error.with_traceback(None))  # our own word, not an error of a method's
             return
@@ -249,9 +252,9 @@ class ModuleServer:
         due = 1
         while True:
             if in_pieces and ahead and (len(request.reply["found"]) >= due or piece_size >= PIECE_SIZE):
-                in_pieces = request.send_piece(ahead.announce())
-                due = min(due * 2, PIECE_COUNT_MAX)
-                piece_size = 0
+                if request.send_piece(ahead):
+                    due = min(due * 2, PIECE_COUNT_MAX)
+                    piece_size = 0
             name = ahead.next()
             if name is None or request.is_cancelled:
                 return
@@ -436,22 +439,46 @@ class Request:
         """Whether nobody waits for the answer any more."""
         return self._job is not None and self._job.cancelled
 
-    def send_piece(self, coming: "List[str]") -> bool:
-        """Send what is in the reply by now; False if it has to stay there, and all that comes after.
+    def send_piece(self, ahead: Ahead) -> bool:
+        """Send what is in the reply by now; False if it has to stay there, for now.
 
-        coming: names that the next pieces, or the reply, will be about.
+        ahead: what the next pieces, or the reply, will be about.
         """
         if self.question is None:
             return False
         assert self._job is not None
+        if not _is_clear(self._job.runtime, self.address):
+            return False
         reply = self.reply
-        piece = {"question": self.question, "coming": coming, "python": reply["python"]}
+        piece = {"question": self.question, "coming": ahead.announce(), "python": reply["python"]}
         piece.update(found=reply["found"], missing=reply["missing"] + self.in_vain, refused=reply["refused"])
         try:
             Context(self._job.runtime, self.address).send_call("s", pieces.SERVICE, "take", piece, no_reply=True)
-        except PlasmidError:  # there is too much on its way, or nobody there; the reply will say so
+        except PlasmidError:  # nobody is there any more, perhaps; the reply will meet that as well
+            self.question = None
             return False
         audit_modules(dict(reply, held=[]), self.address)
         reply.update(found=[], missing=[], refused={}, pieces=reply["pieces"] + 1)
         self.in_vain = []
         return True
+
+
+def _check_read(job: "Job") -> None:
+    """Raise Overloaded if too much waits already for the child that asks: it may have asked for that at once."""
+    with job.runtime.lock:
+        link = job.runtime.node.switch.route(job.source)
+        waiting = 0 if link is None else link.outbox.owed_size
+    if waiting > OUTBOX_SIZE_MAX:
+        raise Overloaded("plasmid.modules", "", "%d bytes of answers wait to be sent to that side" % waiting)
+
+
+def _is_clear(runtime: "Runtime", address: bytes) -> bool:
+    """Whether nothing waits to be sent to a child of this context.
+
+    Pieces aren't counted as what is owed to it, as answers are, so one that doesn't read must not have many waiting.
+    And they would come no sooner than the reply.
+    """
+    with runtime.lock:
+        switch = runtime.node.switch
+        link = switch.route(address)
+        return link is not None and not link.outbox and all(other is not link for _, other in switch.outgoing.values())
