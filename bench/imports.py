@@ -75,8 +75,8 @@ by `make bench-imports`.
 Every round is a program of its own, in which each way takes its turn with a new local child. That child times the
 import and counts what it asks its parent meanwhile. *ratio* is the median of the ratios to the import from disk with
 `.pyc` within each round; *must* is how large it may be. What of the standard library the modules import comes from the
-disk each time. The first child that wants a module waits until the near side has read and packed it, and what it
-imports: as long again as an import from disk, and longer where modules are small. For later ones that is done.
+disk each time. For the first child that wants a module the near side has to find, read and pack it, and what it
+imports; the child loads the first of them meanwhile. For later children that is done.
 
 """
 

@@ -216,6 +216,53 @@ def test_sources_alone_go_to_those_who_asked_for_that_and_to_those_below_them(fi
     assert answer(server, {"names": ["shop"]})["found"][0][4][:4] == mine
 
 
+def levels(entry: "list[Any]") -> "list[int]":
+    """Return how the source and the code of a sent module are packed: 0 for not compressed."""
+    return [packed[2] & 6 for packed in (entry[3], entry[4][4:])]
+
+
+def test_within_this_machine_nothing_is_compressed_and_elsewhere_everything(files: Files) -> None:  # U4
+    files.write(shop="price = 7\n" * 20)
+    server = ModuleServer(allow_modules=["shop"])
+    mine = importlib.util.MAGIC_NUMBER.hex().encode()
+    server.expect(CHILD, mine, [], True)
+    server.expect(SIBLING, mine, [])
+    near = server.find(["shop"], CHILD)
+    assert levels(near["found"][0]) == [0, 0]
+    assert server.sent_to(CHILD)[1] == sum(map(len, near["found"][0][3:]))
+    assert 0 not in levels(server.find(["plasmid.builtin.beneath"], CHILD)["found"][0]), "it is kept, compressed"
+    far = server.find(["shop"], SIBLING)
+    assert 0 not in levels(far["found"][0])
+    assert sent(far) == sent(near)
+    assert code_in(far) == code_in(near)
+    assert server.find(["shop"], CHILD)["found"] == far["found"], "what is compressed once stays so"
+    server.forget(CHILD)
+    server.expect(CHILD, mine, [])
+    files.write(shop="price = 8\n" * 20)
+    server.permit(CHILD, "shop")
+    assert 0 not in levels(server.find(["shop"], CHILD)["found"][0]), "another one could get its number"
+
+
+def test_a_relay_compresses_what_came_otherwise_before_it_leaves_the_machine(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:  # U4
+    files.write(shop="price = 7\n" * 20, empty="")
+    root = ModuleServer(allow_modules=["shop", "empty"])
+    mine = importlib.util.MAGIC_NUMBER.hex().encode()
+    root.expect(CHILD, mine, [], True)
+    loose = root.find(["shop", "empty"], CHILD)
+    relayed = importer.Importer({})
+    relayed.take(loose)
+    monkeypatch.setattr(importer, "current", relayed)
+    relay = ModuleServer(allow_modules=["shop", "empty"])
+    relay.expect(GRANDCHILD, mine, [], True)
+    relay.expect(SIBLING, mine, [])
+    assert relay.find(["shop", "empty"], GRANDCHILD)["found"] == loose["found"]
+    far = relay.find(["shop", "empty"], SIBLING)
+    assert 0 not in levels(far["found"][0])
+    assert (sent(far), code_in(far)) == (sent(loose), code_in(loose))
+
+
 def test_a_relay_hands_on_code_to_those_who_can_use_it(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:  # U4
     relayed = importer.Importer({})
     monkeypatch.setattr(importer, "current", relayed)

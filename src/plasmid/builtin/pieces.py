@@ -22,7 +22,7 @@ from time import monotonic
 from plasmid.core.errors import Refused
 from plasmid.runtime import importer, missing
 from plasmid.runtime.context import Context
-from plasmid.runtime.main import IMPORT_TIMEOUT_S
+from plasmid.runtime.main import IMPORT_TIMEOUT_S, _ask_parent
 from plasmid.runtime.missing import ImportLockReleased
 from plasmid.runtime.ports import Port, guard
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from plasmid.runtime.context import Call
     from plasmid.runtime.jobs import Job
     from plasmid.runtime.runtime import Runtime
-
-    Ask = Callable[[List[str]], Dict[str, Any]]
 else:
     from _collections import deque
 
@@ -248,18 +246,16 @@ current = None  # type: Optional[Arrivals]
 _making = threading.Lock()
 
 
-def ask(runtime: "Runtime", plain: "Ask", names: "List[str]") -> "Dict[str, Any]":
-    """Do what `plain` does, which is to ask the parent and to wait for the whole answer; for one module, in pieces."""
+def ask(runtime: "Runtime", names: "List[str]") -> "Dict[str, Any]":
+    """Ask the parent, and wait for what was asked for; for all of the answer if that is more than one module."""
     global current
     own = importer.current
     assert own is not None
-    if len(names) != 1:
-        return plain(names)
     with _making:
         if current is None:
             current = Arrivals(runtime, own)
-    if not current.bring(names[0]):
-        return plain(names)
+    if len(names) != 1 or not current.bring(names[0]):
+        return _ask_parent(runtime)(names)
     return {"found": [], "missing": [], "refused": {}, "python": own.python}  # all of it was taken in
 
 

@@ -41,8 +41,7 @@ def live(runtime: "Runtime", importer: "Importer") -> None:
         for name in "fork", "forkpty":
             setattr(os, name, _forking_by(getattr(os, name)))
     short_values.install()
-    plain = importer.ask
-    importer.ask = lambda names: resolve("plasmid.builtin.pieces", "ask")(runtime, plain, names)
+    importer.ask = lambda names: resolve("plasmid.builtin.pieces", "ask")(runtime, names)
     missing = Missing(importer)
     # Site-packages are added when a module isn't found, or, by way of these, looked for without importing it. Not
     # before: what their .pth files import would take milliseconds and megabytes of every context.
