@@ -260,11 +260,12 @@ print(results, asked)
     assert ok(far(version, script)) == "[7, 7, 7, 7] ['shop']\n"
 
 
-def test_a_thread_that_waits_for_the_parent_stops_no_import_of_another(version: str) -> None:
+@pytest.mark.parametrize("name", ["shop", "plasmid.shop"])
+def test_a_thread_that_waits_for_the_parent_stops_no_import_of_another(version: str, name: str) -> None:
     # Python calls finders under its lock over all imports; kept, it would stop the thread the answer depends on.
     script = """
 import threading, _imp
-has("shop", "price = 7")
+has("NAME", "price = 7")
 entered, go = threading.Event(), threading.Event()
 held = []
 def slow(names):
@@ -274,7 +275,7 @@ def slow(names):
     return ask(names)
 lacks = connect(slow)
 def work():
-    import shop
+    import NAME
 thread = threading.Thread(target=work)
 thread.start()
 entered.wait(10)
@@ -282,9 +283,9 @@ assert "colorsys" not in sys.modules
 import colorsys
 go.set()
 thread.join(10)
-print(held, sys.modules["shop"].price, _imp.lock_held())
+print(held, sys.modules["NAME"].price, _imp.lock_held())
 """
-    assert ok(far(version, script)) == "[False, True] 7 False\n"
+    assert ok(far(version, script.replace("NAME", name))) == "[False, True] 7 False\n"
 
 
 def test_main_is_the_roots_and_comes_when_something_of_it_is_wanted(version: str) -> None:  # U3

@@ -23,7 +23,6 @@ from plasmid.core.errors import Refused
 from plasmid.runtime import importer, missing
 from plasmid.runtime.context import Context
 from plasmid.runtime.main import IMPORT_TIMEOUT_S, _ask_parent
-from plasmid.runtime.missing import ImportLockReleased
 from plasmid.runtime.ports import Port, guard
 
 TYPE_CHECKING = False
@@ -109,20 +108,19 @@ class Arrivals:
 
     def bring(self, name: str) -> bool:
         """Have a module here, or know why not; False if neither is so. Raises how the question ended, if it failed."""
-        with ImportLockReleased():
-            self.take_in()
-            while name not in self._own.modules and name in self.coming:
-                question = self.coming.get(name)
-                if question is not None and self._await(name, question):
-                    return True
-            if name in self._own.modules:
+        self.take_in()
+        while name not in self._own.modules and name in self.coming:
+            question = self.coming.get(name)
+            if question is not None and self._await(name, question):
                 return True
-            question = self._ask(name)
-            if self._await(name, question):
-                return True
-            if question.error is not None:
-                raise question.error
-            return False
+        if name in self._own.modules:
+            return True
+        question = self._ask(name)
+        if self._await(name, question):
+            return True
+        if question.error is not None:
+            raise question.error
+        return False
 
     def settle(self, name: str) -> None:
         """Have a module here that the parent says it has sent."""

@@ -104,7 +104,7 @@ class Importer:
         self.python = ""  # the version that the modules come from
 
     def find_own(self, name: str, path: "Any" = None, target: "Any" = None) -> "Optional[ModuleSpec]":
-        # The lock over all imports stays held meanwhile: it's rare, short, and no answer to it waits for an import.
+        # To ask, `missing` lets go of the lock over all imports: another thread may need it to take the answer in.
         return self.find(name) if name.partition(".")[0] == "plasmid" else None
 
     def find(self, name: str) -> "Optional[ModuleSpec]":
