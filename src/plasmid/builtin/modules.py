@@ -55,6 +55,8 @@ PIECE_COUNT_MAX = 16
 PIECE_SIZE = 64 << 10
 # Far sides are booted with those, and ask for what else they need of them.
 _BOOTED_WITH = ("plasmid.core", "plasmid.runtime")
+# What a module needs soon and names by text, since it may not import upwards.
+_NAMED_THERE = {"plasmid.runtime.life": ["plasmid.builtin.pieces"]}
 # What `copy` and `pickle` try to import, of another Python; a far side needn't ask whether it is here.
 ASKED_BY_STDLIB = ("org",)
 
@@ -247,7 +249,7 @@ class ModuleServer:
         own = [name for name in self.policy.asked(request.address) if ahead.is_own(name)]
         self._follow(own, ahead, request)
         for entry in reversed(entries):
-            self._follow(entry.at_import, ahead, request)
+            self._follow([entry.name, *entry.at_import, *_NAMED_THERE.get(entry.name, ())], ahead, request)
         count = size = piece_size = 0
         due = 1
         while True:

@@ -30,7 +30,6 @@ runtime = None  # type: Optional[Runtime]
 AFTER_HELLO = [
     *("plasmid.runtime.life", "plasmid.runtime.standby", "plasmid.runtime.helpers", "plasmid.runtime.functions"),
     *("plasmid.runtime.console", "plasmid.runtime.missing", "plasmid.public"),
-    *("plasmid.builtin", "plasmid.builtin.pieces"),
     *("plasmid.core.extensions", "plasmid.core.bulk", "plasmid.core.remote"),
     *("plasmid.core.short_values", "plasmid.core.express"),
 ]
