@@ -13,6 +13,7 @@ import pytest
 
 import plasmid
 from plasmid import files
+from plasmid.builtin import files as services
 from tests.real import far, far_files
 from tests.real.conftest import connect, one_way, ways
 
@@ -161,6 +162,17 @@ def test_between_processes_of_one_machine_that_know_of_it_no_content_is_sent(
         assert (arrived.size, sha256(folders.here / "copy")) == (size, sha256(folders.there / "source"))
         moved = max(read_then - read, written_then - written)
         assert (moved < size) == (way == "local" and size > MIB)
+
+
+@pytest.mark.parametrize("way", ["ssh"])
+def test_what_comes_through_pipes_has_more_room_once_a_file_was_moved(
+    context: plasmid.Context, folders: Folders
+) -> None:
+    assert services.PIPE_SIZE not in context.call(far_files.pipe_sizes)
+    (folders.here / "file").write_bytes(b"content")
+    for transfer in files.put, files.fetch:
+        transfer(context, folders.here / "file", folders.here / "copy")
+        assert context.call(far_files.pipe_sizes).count(services.PIPE_SIZE) == 2  # to ssh's server, and from it
 
 
 # D10

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 WINDOW = 8 * reading.BLOCK_SIZE
 # How many transfers those behind one link may have under way. Each holds two blocks here while it isn't read.
 TRANSFERS_MAX = 32
+# What may wait in a pipe that a link goes by, where Linux would have 64 KiB: see docs/design/0022.
+PIPE_SIZE = 1 << 18
+_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, for which Python has a name from 3.10 on
 # An item is a block, or a batch that its last small file has made larger than it was to be.
 ITEM_SIZE_MAX = 2 * reading.BLOCK_SIZE
 
@@ -85,6 +88,7 @@ class FileService(Service):
         of that; only by_digest. offer: of a parent that takes descriptors.
         """
         job = current_job()
+        widen(self.router)
         # By the link: what is below it may call itself by many addresses.
         link = job.source[: len(self.router.myself().address) + STEP_SIZE]
         with self._lock:
@@ -126,6 +130,7 @@ class FileService(Service):
         be written to; none for a folder.
         """
         _split(path)
+        widen(self.router)
         deadline = current_job().deadline
         what = "put to '%s'" % beneath.text_of(path)
         landing = Landing(what, path, size_max, count_max, resume, skip_special, by_digest, flush)
@@ -172,6 +177,20 @@ def _missing(fd: int, size: int) -> str:
     """Say what is wrong with a file that a parent has written to by its descriptor, "" if nothing is."""
     found = os.fstat(fd).st_size
     return "" if found == size else "%d bytes were written of a file of %d" % (found, size)
+
+
+def widen(router: "Any") -> None:
+    """Let more wait in the pipes that this context's links go by; what isn't a pipe stays as it is."""
+    import fcntl
+
+    loop = router.runtime.loop
+    with loop.lock:
+        for io in loop.ios.values():
+            for fd in {io.read_fd, io.write_fd}:
+                try:
+                    fcntl.fcntl(fd, _SET_PIPE_SIZE, PIPE_SIZE)
+                except OSError:
+                    pass  # no pipe, another system, or this user has many of them
 
 
 def _open_in(root: "Names", below: "Names", is_file: bool = False) -> int:
