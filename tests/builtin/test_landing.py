@@ -4,9 +4,10 @@ import hashlib
 import os
 import shutil
 import stat
+import struct
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,21 @@ def folder(name: bytes = b"", mode: int = 0o750) -> "list[Any]":
 
 
 UP = ["up"]
+
+
+def packed(*files: "tuple[bytes, bytes]", checked_by: "Callable[[bytes], bytes]" = check) -> "list[Any]":
+    """Return the record of several small files, given as name and data."""
+    parts = [
+        struct.pack(">HIHq", len(name), len(data), 0o640, MTIME_NS) + checked_by(data) + name + data
+        for name, data in files
+    ]
+    return ["files", b"".join(parts)]
+
+
 # One of each, for the table; the check fits what comes in FILE.
 EVENTS: "dict[str, Any]" = {
     "file": [small()],
+    "files": [packed((b"f", b"data"))],
     "begin": [begin()],
     "bytes": b"data",
     "end": [["end", check(b"data")]],
@@ -63,6 +76,7 @@ TABLE = {
     State.NOTHING: {"file": State.WHOLE, "begin": State.FILE, "dir": State.FOLDER},
     State.FOLDER: {
         "file": State.FOLDER,
+        "files": State.FOLDER,
         "begin": State.FILE,
         "dir": State.FOLDER,
         "up": State.WHOLE,
@@ -386,6 +400,50 @@ def test_a_folder_that_nobody_may_enter_is_taken_away_again_by_whom_it_belongs_t
     status = os.waitpid(others, 0)[1]
     shutil.rmtree(where)
     assert status == 0
+
+
+class TestPacked:
+    """Small files that came together."""
+
+    # U8
+    def test_each_arrives_as_if_it_had_come_alone(self, arrival: Arrival) -> None:
+        landed = arrival.land(
+            [folder(), packed((b"a", b"data"), (b"\xff\n", b"")), packed(), packed((b"c", b"."))], [UP]
+        )
+        assert landed.facts() == [5, 4, b"", [], 0]
+        found = {os.fsencode(path.name): path.read_bytes() for path in arrival.out.iterdir()}
+        assert found == {b"a": b"data", b"\xff\n": b"", b"c": b"."}
+        status = (arrival.out / "a").stat()
+        assert (status.st_mtime_ns, stat.S_IMODE(status.st_mode)) == (MTIME_NS, 0o640 & ~umask())
+        arrival.out.rename(arrival.where / "first")
+        arrival.land([folder(), packed((b"a", b"data"), checked_by=digest), UP], by_digest=True)
+        assert (arrival.out / "a").read_bytes() == b"data"
+
+    # D12: whatever it was cut to, it is no more than what came
+    def test_what_is_cut_short_is_refused_wherever_it_was_cut(self, arrival: Arrival) -> None:
+        whole = packed((b"name", b"data"))[1]
+        for size in range(1, len(whole)):
+            for sizes in (size, whole[:size]), (size, whole + whole[:size]):
+                found = arrival.refused([folder(), ["files", sizes[1]]])
+                assert found == "a file among others is longer than what came of it"
+        huge = struct.pack(">HIHq", 1, 0xFFFFFFFF, 0, 0) + bytes(4) + b"n"
+        assert arrival.refused([folder(), ["files", huge]]) == "a file among others is longer than what came of it"
+
+    # D10, D12
+    def test_each_is_checked_as_if_it_had_come_alone(self, arrival: Arrival) -> None:
+        for name in b"..", b".", b"", b"/etc/evil", b"../evil", b"a\0b", b"x" * 300:
+            found = arrival.refused([folder(), packed((b"good", b""), (name, b"evil"))])
+            assert found.startswith("a member has an impossible name")
+        wrong = packed((b"a", b"data"), checked_by=lambda data: check(b"dat4"))
+        assert arrival.refused([folder(), wrong]) == "what arrived isn't what was sent: its checksum differs"
+        two = packed((b"a", b""), (b"b", b"data"))
+        assert "count_max= allows more" in arrival.refused([folder(), two], count_max=2)
+        assert "size_max= allows more" in arrival.refused([folder(), two], size_max=3)
+        with pytest.raises(FileExistsError):
+            arrival.land([folder(), packed((b"a", b""), (b"a", b""))])
+        late = ["files", struct.pack(">HIHq", 1, 0, 0xFFFF, (1 << 63) - 1) + check(b"") + b"n"]
+        arrival.land([folder(), late, UP])
+        assert stat.S_IMODE((arrival.out / "n").stat().st_mode) == 0o777 & ~umask()
 
 
 class TestHanded:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import socket
+import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,23 @@ def items(path: Path, *args: Any) -> "Iterator[Any]":
         yield from items_of(fd, *args)
     finally:
         os.close(fd)
+
+
+def unpacked(record: "list[Any]", check_size: int = 4) -> "list[tuple[Any, ...]]":
+    """Return (permissions, time, check, name, data) of each file of a record of packed ones."""
+    assert record[0] == "files"
+    found = []
+    packed = record[1]
+    while packed:
+        name_size, data_size, mode, time = struct.unpack(">HIHq", packed[:16])
+        sizes = check_size, name_size, data_size
+        packed = packed[16:]
+        parts = []
+        for size in sizes:
+            parts.append(packed[:size])
+            packed = packed[size:]
+        found.append((mode, time, *parts))
+    return found
 
 
 def pattern(size: int) -> bytes:
@@ -96,13 +114,25 @@ def test_a_long_beginning_that_is_only_hashed_gives_signs_of_life(tmp_path: Path
 def test_many_small_files_share_an_item_up_to_a_size_and_a_number(tmp_path: Path) -> None:
     for number in range(BATCH_COUNT):
         (tmp_path / f"{number:04}").write_bytes(b"")
-    found = list(items(tmp_path))
-    assert [len(item) for item in found] == [BATCH_COUNT, 2]
+    first, last = items(tmp_path)
+    assert [record[0] for record in first + last] == ["dir", "files", "files", "up"]
+    assert [len(unpacked(record)) for record in (first[1], last[0])] == [BATCH_COUNT - 1, 1]
     (tmp_path / "large").mkdir()
     for number in range(9):
         (tmp_path / "large" / str(number)).write_bytes(pattern(BATCH_SIZE // 4))
-    sizes = [sum(len(record[4]) for record in item if record[0] == "file") for item in items(tmp_path / "large")]
-    assert sizes == [BATCH_SIZE, BATCH_SIZE, BATCH_SIZE // 4]
+    found = [unpacked(record) for item in items(tmp_path / "large") for record in item if record[0] == "files"]
+    assert [sum(len(data) for *_, data in each) for each in found] == [BATCH_SIZE, BATCH_SIZE, BATCH_SIZE // 4]
+
+
+def test_packed_files_have_their_facts_their_check_and_their_data(tmp_path: Path) -> None:
+    _, status = file(tmp_path / "a", 0)
+    data, _ = file(tmp_path / "b", 5)
+    os.utime(tmp_path / "b", ns=(0, -5))
+    (only,) = items(tmp_path)
+    first = (0o640, status.st_mtime_ns, check(b""), b"a", b"")
+    assert unpacked(only[1]) == [first, (0o640, -5, check(data), b"b", data)]
+    (only,) = items(tmp_path, True)
+    assert unpacked(only[1], 32)[1] == (0o640, -5, digest(data), b"b", data)
 
 
 # U8
@@ -172,7 +202,7 @@ def test_what_vanishes_from_a_folder_is_named(tmp_path: Path) -> None:
     for number in range(BATCH_COUNT + 1):
         (tmp_path / f"{number:04}").write_bytes(b"")
     reading = items(tmp_path)
-    assert len(next(reading)) == BATCH_COUNT
+    assert len(unpacked(next(reading)[1])) == BATCH_COUNT - 1
     (tmp_path / f"{BATCH_COUNT:04}").unlink()
     (last,) = reading
     assert last[1:] == [["fail", f"{BATCH_COUNT:04} was there and is gone"]]

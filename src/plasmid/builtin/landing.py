@@ -6,7 +6,8 @@
     FILE      refused   refused   FILE      as before   refused   refused           stays; no skip
     WHOLE     refused   refused   refused   refused     refused   refused           stays; no skip
 
-"handed" is as "end", for a single file of which no bytes came, and only after take_handed().
+"files" come in a FOLDER alone, which stays. "handed" is as "end", for a single file of which no bytes came, and only
+after take_handed().
 
 take() is fed the items of reading.py, and they may come from anybody: a name is one name, nothing is opened through a
 link, no more is written than was announced, and no more announced than size_max and count_max. place.py keeps all of it
@@ -22,9 +23,11 @@ from plasmid.core.remote import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
+    from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple, Union
 
     from plasmid.builtin.reading import Check, Item, Record
+
+    Buffer = Union[bytes, memoryview]
 
 # What may arrive at most, unless the caller says otherwise.
 SIZE_MAX = 16 << 30
@@ -33,6 +36,7 @@ DEPTH_MAX = 100
 SKIPPED_MAX = 1000
 
 _NUMBER_MAX = 1 << 62
+_CUT = "a file among others is longer than what came of it"
 _KEPT_BLOCK_SIZE = 1 << 20
 # After so many bytes of a file, the system is told to write them to the disk.
 _FLUSH_SIZE = 8 << 20
@@ -185,6 +189,10 @@ class Landing:
     def _refuse(self, found: str) -> "NoReturn":
         raise TransferError(self.what, found)
 
+    def _refuse_content(self) -> "NoReturn":
+        kind = "digest" if self.by_digest else "checksum"
+        self._refuse("what arrived isn't what was sent: its %s differs" % kind)
+
     def _expect(self, *states: str) -> None:
         if self.state not in states:
             self._refuse("its parts came in a wrong order")
@@ -233,10 +241,43 @@ class Landing:
             self.state = State.WHOLE
 
     def _take_file(self, record: "Record") -> None:
-        _, name, mode, mtime_ns, data, digest = record
+        _, name, mode, mtime_ns, data, check = record
+        if self._levels:
+            self._expect(State.FOLDER)
+            self._take_member(name, mode, mtime_ns, data, check)
+            return
         self._take_begin(["begin", name, mode, mtime_ns, len(data), 0])
         self._take_bytes(data)
-        self._take_end(["end", digest])
+        self._take_end(["end", check])
+
+    def _take_files(self, record: "Record") -> None:
+        self._expect(State.FOLDER)
+        packed = memoryview(record[1])
+        check_size = 32 if self.by_digest else 4
+        at = 0
+        while at < len(packed):
+            name_at = at + reading.PACKED.size + check_size
+            if name_at > len(packed):
+                self._refuse(_CUT)
+            name_size, data_size, mode, mtime_ns = reading.PACKED.unpack_from(packed, at)
+            data_at = name_at + name_size
+            at = data_at + data_size
+            if at > len(packed):
+                self._refuse(_CUT)
+            check = bytes(packed[name_at - check_size : name_at])
+            self._take_member(bytes(packed[name_at:data_at]), mode, mtime_ns, packed[data_at:at], check)
+
+    def _take_member(self, name: bytes, mode: int, mtime_ns: int, data: "Buffer", check: bytes) -> None:
+        """Take a file of a folder that came whole."""
+        self._enter(name, len(data))
+        if reading.check_of(data, self.by_digest) != check:
+            self._refuse_content()
+        fd = place.make_file(self._levels[-1][0], name, mode)
+        try:
+            place.write(fd, data)
+            os.utime(fd, ns=(mtime_ns, mtime_ns))
+        finally:
+            os.close(fd)
 
     def _take_begin(self, record: "Record") -> None:
         self._expect(State.NOTHING, State.FOLDER)
@@ -267,9 +308,7 @@ class Landing:
         if self._left < 0:
             self._refuse("more came of a file than the %d bytes that were announced" % self._size)
         self._done.update(data)
-        written = os.write(self._fd, data)
-        while written < len(data):
-            written += os.write(self._fd, memoryview(data)[written:])
+        place.write(self._fd, data)
         come = self._size - self._left
         if self._flush and come - self._flushed >= _FLUSH_SIZE and not self._levels:
             place.start_flush(self._fd, self._flushed, come - self._flushed)
@@ -281,8 +320,7 @@ class Landing:
             self._refuse("%d bytes of a file are missing" % self._left)
         if self._done.digest() != record[1]:
             self._place.forget()
-            kind = "digest" if self.by_digest else "checksum"
-            self._refuse("what arrived isn't what was sent: its %s differs" % kind)
+            self._refuse_content()
         if self._levels:
             os.utime(self._fd, ns=(self._mtime_ns, self._mtime_ns))
             os.close(self._fd)
@@ -322,6 +360,7 @@ _RECORDS = {
     "dir": ((bytes, int, int), Landing._take_dir),
     "up": ((), Landing._take_up),
     "file": ((bytes, int, int, bytes, bytes), Landing._take_file),
+    "files": ((bytes,), Landing._take_files),
     "begin": ((bytes, int, int, int, int), Landing._take_begin),
     "end": ((bytes,), Landing._take_end),
     "handed": ((), Landing._take_handed),

@@ -15,7 +15,7 @@ from plasmid.builtin import beneath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Type
+    from typing import Type, Union
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -176,6 +176,13 @@ def make_folder(folder: int, name: bytes) -> int:
 def make_file(folder: int, name: bytes, mode: int) -> int:
     """Make a file that wasn't there; return its descriptor, to write to."""
     return os.open(name, _CREATE, mode & 0o777, dir_fd=folder)
+
+
+def write(fd: int, data: "Union[bytes, memoryview]") -> None:
+    """Write all of it."""
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
 
 
 def finish(fd: int, mode: int, mtime_ns: int) -> None:

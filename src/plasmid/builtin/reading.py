@@ -5,6 +5,7 @@
     record = ["dir", name, mode, mtime_ns]                        a folder begins; what follows is in it
            | ["up"]                                               ... until here
            | ["file", name, mode, mtime_ns, data, check]          a small file, whole
+           | ["files", packed]                                    small files of one folder, see PACKED
            | ["begin", name, mode, mtime_ns, size, start]         a larger one; its bytes from `start` on follow,
            | ["end", check]                                       ... and this
            | ["handed"]                                           ... or this, if its descriptor was handed over
@@ -21,6 +22,7 @@ import hashlib
 import os
 import stat
 import zlib
+from struct import Struct
 
 from plasmid.builtin import beneath
 
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 # Above the credit that a body has unasked: so one for which there is no room waits, and is not refused.
 BLOCK_SIZE = 1 << 19
 SMALL_SIZE_MAX = 1 << 16
+# What stands before each of packed files: the sizes of its name and of its data, permissions, time in ns. The check, the
+# name and the data follow. As values of their own they would take longer than all else that Python does with a file.
+PACKED = Struct(">HIHq")
+_TIME_MAX = 1 << 62
 # What small files together may be until they're sent.
 BATCH_SIZE = 1 << 18
 BATCH_COUNT = 256
@@ -59,6 +65,11 @@ class Checksum:
     def digest(self) -> bytes:
         """Return the checksum of all of them."""
         return self._value.to_bytes(4, "big")
+
+
+def check_of(data: "Union[bytes, memoryview]", by_digest: bool) -> bytes:
+    """Return the check of a file that is all there."""
+    return hashlib.sha256(data).digest() if by_digest else zlib.crc32(data).to_bytes(4, "big")
 
 
 def new_check(by_digest: bool) -> "Check":
@@ -114,7 +125,8 @@ class Reading:
         self._by_digest = by_digest
         self._levels = []  # type: List[Level]
         self._batch = []  # type: List[Record]
-        self._batch_size = 0
+        self._batch_size = self._batch_count = 0
+        self._packed = []  # type: List[bytes]  # small files, to be added to the batch
 
     def close(self) -> None:
         """Close what is open."""
@@ -123,14 +135,36 @@ class Reading:
 
     def taken(self) -> "List[Record]":
         """Return what has been gathered, and begin anew."""
-        batch, self._batch, self._batch_size = self._batch, [], 0
+        self._unite()
+        batch, self._batch = self._batch, []
+        self._batch_size = self._batch_count = 0
         return batch
 
     def _add(self, record: "Record", size: int = 0) -> bool:
         """Gather a record; return whether it's time to send."""
+        self._unite()
         self._batch.append(record)
+        return self._count(size)
+
+    def _count(self, size: int) -> bool:
         self._batch_size += size
-        return self._batch_size >= BATCH_SIZE or len(self._batch) >= BATCH_COUNT
+        self._batch_count += 1
+        return self._batch_size >= BATCH_SIZE or self._batch_count >= BATCH_COUNT
+
+    def _unite(self) -> None:
+        if self._packed:
+            self._batch.append(["files", b"".join(self._packed)])
+            self._packed = []
+
+    def _add_small(self, name: bytes, status: "os.stat_result", data: bytes) -> bool:
+        """Gather a small file; return whether it's time to send."""
+        check = check_of(data, self._by_digest)
+        mode = stat.S_IMODE(status.st_mode)
+        time = status.st_mtime_ns
+        if not self._levels or not -_TIME_MAX < time < _TIME_MAX:
+            return self._add(["file", name, mode, time, data, check], len(data))
+        self._packed += PACKED.pack(len(name), len(data), mode, time), check, name, data
+        return self._count(len(data))
 
     def folder(self, fd: int) -> "Iterator[Item]":
         """Give the items of a folder."""
@@ -184,9 +218,7 @@ class Reading:
         if size <= SMALL_SIZE_MAX and not start:
             data = read(fd, size + 1)  # one more, to see that it ends there
             self._check(fd, name, before, len(data))
-            done = new_check(self._by_digest)
-            done.update(data)
-            if self._add(["file", name, mode, before.st_mtime_ns, data, done.digest()], len(data)):
+            if self._add_small(name, before, data):
                 yield self.taken()
             return
         done = new_check(self._by_digest)
