@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 # Above the credit that a body has unasked: so one for which there is no room waits, and is not refused.
 BLOCK_SIZE = 1 << 19
 SMALL_SIZE_MAX = 1 << 16
-# What stands before each of packed files: the sizes of its name and of its data, permissions, time in ns. The check, the
-# name and the data follow. As values of their own they would take longer than all else that Python does with a file.
+# What stands before each of packed files: the sizes of its name and its data, permissions, time in ns. The check, the
+# name and the data follow. As values of their own they would take longer than all else that's done with such a file.
 PACKED = Struct(">HIHq")
 _TIME_MAX = 1 << 62
 # What small files together may be until they're sent.
