@@ -77,8 +77,9 @@ class Standby:
                 if loop.closed:
                     return
                 leads = loop.leader is None and loop.leads == seen
-                # A leader who has been there since the last look may stay long. It says so when it leaves.
-                self.looks = leads or loop.leader is None or loop.leads != seen
+                # A leader who has been there since the last look may stay long, and so may one who was away for a single
+                # call. It says so when it leaves.
+                self.looks = leads or loop.leader is None or loop.leads > seen + 1
                 if self.help is not None:
                     # All that help can, if this thread is about to lead and won't look for a while.
                     if not self.help(leads) or leads:
@@ -87,8 +88,9 @@ class Standby:
                 seen = loop.leads
             if leads:
                 loop.lead(self.parking, None)
-            else:
-                self._sleep.acquire(True, LOOK_S if self.looks else -1)
+            elif self.looks or self._sleep.acquire():
+                # Whoever has just left is mostly back before long: so no look at once.
+                self._sleep.acquire(True, LOOK_S)
 
     # -- the end
 
