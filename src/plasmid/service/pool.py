@@ -167,8 +167,7 @@ class Pool(Workshop):
                 # Nothing waits that might come before it. Where a thread rests the pool is neither closed nor stuck.
                 queue = self._queues.get(job.name) if type(job.name) is str else None
                 if queue is not None and not 0 < queue.invoker.max_concurrency <= queue.running:
-                    lane = self._lanes.get(job.source)
-                    request = Request(job, self._lane(job.source) if lane is None else lane)
+                    request = Request(job, self._lane(job.source))
                     queue.running += 1
                     self._running.add(request)
                     crew.hand_over((queue, request))
@@ -216,9 +215,11 @@ class Pool(Workshop):
 
     def _lane(self, source: bytes) -> bytes:
         """Return the lane of a caller, and keep it: most call more than once."""
-        lane = lane_of(source, self.here)
-        if len(self._lanes) < LANES_KEPT_MAX:
-            self._lanes[source] = lane
+        lane = self._lanes.get(source)
+        if lane is None:
+            lane = lane_of(source, self.here)
+            if len(self._lanes) < LANES_KEPT_MAX:
+                self._lanes[source] = lane
         return lane
 
     def queue_of(self, job: "Message") -> "Optional[ServiceQueue]":

@@ -60,12 +60,11 @@ class ServiceQueue:
 
     def may_run(self) -> bool:
         """Say whether a request can be taken now."""
-        if self.resumed:
-            return True
-        if not (self.ready or self.arrived.count or self.delivery is not None):
-            return False
-        limit = self.invoker.max_concurrency  # type: int
-        return limit <= 0 or self.running < limit
+        if self.arrived.count or self.ready or self.delivery is not None:
+            limit = self.invoker.max_concurrency  # type: int
+            if limit <= 0 or self.running < limit:
+                return True
+        return bool(self.resumed)
 
     def has_waiting(self) -> bool:
         """Say whether anything waits here, of whatever kind."""
@@ -145,7 +144,7 @@ class Schedule:
 
     def offer(self, queue: ServiceQueue, request: Request) -> str:
         """Put a request that has arrived into its queue; return what became of it, one of Offer."""
-        if len(queue.ready) + len(queue.arrived) >= queue.invoker.max_queued:
+        if len(queue.ready) + queue.arrived.count >= queue.invoker.max_queued:
             squeezed = queue.arrived.squeeze(request.lane)
             if squeezed is None:
                 return Offer.FULL
@@ -184,11 +183,12 @@ class Schedule:
             self._list(last)
         while self.ring:
             queue = self.ring.popleft()
-            queue.is_listed = False
             # It may have been emptied where it stood: to find it in the ring then would cost more than to skip it now.
-            if queue.may_run():
-                request = queue.take()
-                self._list(queue)
+            request = queue.take() if queue.may_run() else None
+            queue.is_listed = queue.may_run()
+            if queue.is_listed:
+                self.ring.append(queue)
+            if request is not None:
                 return queue, request
         return None
 
