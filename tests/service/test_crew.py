@@ -9,7 +9,8 @@ import plasmid
 from plasmid.core.errors import Overloaded, RemoteError
 from plasmid.runtime.ports import Latch
 from plasmid.service import AllowAny, Pool, Service, expose
-from plasmid.testing import ANSWER_TIMEOUT_S, FakeRouter
+from plasmid.service.pool import QUICK_COUNT
+from plasmid.testing import ANSWER_TIMEOUT_S, FakeJob, FakeRouter
 from tests.service.live import Kinds, acquire
 
 
@@ -92,3 +93,25 @@ def test_calls_that_arrive_while_every_thread_waits_get_overloaded_at_once() -> 
             waiter.latch.put(number)
         assert sorted(call.result() for call in waiting) == [0, 1]
         assert router.call(Waiter, "ping") == "pong"
+
+
+# S21
+def test_calls_that_wait_get_no_more_threads_while_those_before_them_end_quickly() -> None:
+    class Counting(Pool):
+        woken = 0
+
+        def _wake(self) -> bool:
+            self.woken += 1
+            return True
+
+    router = FakeRouter()
+    pool = Counting(router, [Waiter(router)], size=4)
+    with pool:
+        for _ in range(3):
+            assert pool._file(FakeJob(Waiter.name(), "ping"), wake=False) is None
+        pool._ended_count += QUICK_COUNT
+        assert (pool.help(False), pool.woken) == (True, 0)
+        pool._ended_count += QUICK_COUNT - 1
+        assert (pool.help(False), pool.woken) == (True, 1)
+        pool._ended_count += QUICK_COUNT
+        assert (pool.help(True), pool.woken) == (True, 4)  # nobody will look again for a while

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 DEFERRED_MAX = 10000
 LANES_KEPT_MAX = 1024
+# If so many calls have ended since the loop's own thread looked, a millisecond or so ago, they are short.
+QUICK_COUNT = 8
 CLOSE_TIMEOUT_S = 5.0
 # What close() allows the services' on_shutdown() beyond that.
 HOOKS_TIMEOUT_S = 1.0
@@ -72,6 +74,7 @@ class Pool(Workshop):
         self.here = router.myself().address
         self._queues = {}  # type: Dict[Name, ServiceQueue]
         self._services = {}  # type: Dict[int, ServiceQueue]
+        self._ended_seen = 0  # how many calls had ended when help() was last called
         self._lanes = {}  # type: Dict[bytes, bytes]  # of callers that called lately
         self._deferred = ServiceQueue(Deferred())
         self._select = None  # type: Optional[PoolSelect]
@@ -188,8 +191,12 @@ class Pool(Workshop):
         """Wake a thread, or as many as there is work for, if some still waits. Return whether any did."""
         with self._lock:
             waiting = sum(queue.waiting() for queue in self._schedule.ring) + len(self._waiting_room.due)
-            for _ in range(min(waiting, self.size if everyone else 1)):
-                self._wake()
+            ended = self._ended_count - self._ended_seen
+            self._ended_seen = self._ended_count
+            # Calls as short as that are done sooner by those at work than by more threads, which would take turns.
+            if everyone or ended < QUICK_COUNT:
+                for _ in range(min(waiting, self.size if everyone else 1)):
+                    self._wake()
             return waiting > 0
 
     def _file(self, job: "Message", wake: bool = True) -> "Optional[Refuse]":

@@ -44,6 +44,7 @@ class Workshop:
         self._waiting_room = WaitingRoom()
         self._crew = Crew(size, self.blocked_max)
         self._running = set()  # type: Set[Request]  # begun and not ended, with a thread or without
+        self._ended_count = 0
         self._quiet = Event()  # closed, and nothing runs any more
 
     def _file(self, job: "Message", wake: bool = True) -> "Optional[Refuse]":
@@ -127,6 +128,7 @@ class Workshop:
             with self._lock:
                 if last is not None:
                     self._running.discard(request)
+                    self._ended_count += 1
                     if self.is_closed:
                         self._note_quiet()
                 request = None
