@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from plasmid.core.errors import Cancelled, DeadlineExceeded, PlasmidError, Refused
+from plasmid.runtime.context import deadline_var
 from plasmid.service import (
     AllowAny,
+    AllowParents,
     Invoker,
+    Pool,
     Service,
     expose,
 )
-from plasmid.testing import FakeCall, FakeJob
+from plasmid.testing import FakeCall, FakeJob, FakeRouter
 from tests.service.stage import Older, Worker, acquire
 
 
@@ -261,3 +264,53 @@ def test_an_invoker_that_fails_answers_the_call_and_keeps_the_thread(new_stage: 
     assert str(error) == "Failed.echo: a check before the method raised ValueError"
     assert stage.submit("echo", value=2).result() == 2
     assert "Failing failed" in caplog.text
+
+
+# D6
+def test_a_deadline_that_a_method_leaves_behind_is_nobody_elses() -> None:
+    class Leaver(Service):
+        @expose(AllowAny())
+        def leave(self) -> None:
+            deadline_var.set(time.monotonic() + 60)
+
+        @expose(AllowAny())
+        def found(self) -> bool:
+            return deadline_var.get() is not None
+
+    router = FakeRouter()
+    with Pool(router, [Leaver(router)], size=1):
+        assert [router.call(Leaver, name) for name in ("leave", "found")] == [None, False]
+
+
+# S18, S23
+@pytest.mark.parametrize("source", ["/", "/1", "/1/2", "/2"])
+@pytest.mark.parametrize("policies", [1, 2])
+def test_who_may_call_is_the_same_whether_policies_are_asked_or_their_answer_is_known(
+    source: str, policies: int
+) -> None:
+    class Asked(AllowParents):
+        """Asked each time, since nobody knows what a class of the user's says."""
+
+    class Known(Service):
+        @expose(AllowParents())
+        def one(self) -> None: ...
+
+        @expose(AllowAny())
+        @expose(AllowParents())
+        def two(self) -> None: ...
+
+    class Unknown(Service):
+        @expose(Asked())
+        def one(self) -> None: ...
+
+        @expose(AllowAny())
+        @expose(Asked())
+        def two(self) -> None: ...
+
+    router = FakeRouter("/1")
+    name = ["one", "two"][policies - 1]
+    with Pool(router, [Known(router), Unknown(router)], size=1):
+        errors = [router.submit(service, name, source=source).exception() for service in (Known, Unknown)]
+    texts = [str(error).replace("Unknown", "Known").replace("Asked", "AllowParents") for error in errors]
+    assert texts[0] == texts[1]
+    assert [type(error) for error in errors] == [type(None) if source in ("/", "/1") else Refused] * 2

@@ -1,7 +1,7 @@
 """The loop's own thread: it leads whenever nobody else does for a while, and looks every now and then whether it must.
 
-While threads come and go that lead, it looks at the clock alone. Where one leads for long, it sleeps until that one
-leaves. It isn't needed before a far side has said hello, as until then one thread does it all.
+While threads come and go that lead, it looks at the clock alone. Where one leads for long, or was away for a single
+call, it sleeps until that one leaves. It isn't needed before a far side has said hello: until then one thread does all.
 """
 
 import os
@@ -77,8 +77,8 @@ class Standby:
                 if loop.closed:
                     return
                 leads = loop.leader is None and loop.leads == seen
-                # A leader who has been there since the last look may stay long, and so may one who was away for a single
-                # call. It says so when it leaves.
+                # A leader who has been there since the last look, or was away for a single call, may stay long. It says
+                # so when it leaves.
                 self.looks = leads or loop.leader is None or loop.leads > seen + 1
                 if self.help is not None:
                     # All that help can, if this thread is about to lead and won't look for a while.

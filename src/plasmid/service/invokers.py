@@ -212,7 +212,7 @@ class Invoker:
                 return method.function(self.service, **request.args)
             return method.call(self.service, request.args, job)
         finally:
-            if around is not job.deadline:
+            if deadline_var.get() is not around:  # or the method has left one behind
                 deadline_var.set(around)
             job_var.reset(served)
 
