@@ -25,7 +25,8 @@ def python_without_packages() -> str:
     (folder / "bin").mkdir()
     python = folder / "bin" / "python3"
     python.symlink_to(BARE_PYTHON)
-    (folder / "pyvenv.cfg").write_text(f"home = {Path(BARE_PYTHON).parent}\n")
+    home = f"home = {Path(BARE_PYTHON).parent}\n"
+    (folder / "pyvenv.cfg").write_text(home + "include-system-site-packages = false\n")
     return str(python)
 
 
