@@ -15,6 +15,7 @@ import threading
 from time import monotonic
 
 from plasmid import forks, interrupts
+from plasmid.builtin import root_watchdog
 from plasmid.builtin.first_words import FirstWords
 from plasmid.builtin.modules import ModuleServer
 from plasmid.builtin.typed import permitting
@@ -26,7 +27,7 @@ from plasmid.core.errors import PlasmidError
 from plasmid.core.events import LinkEnded, LinkLeft, LinkOpened
 from plasmid.core.switch import PARENT
 from plasmid.runtime import main as far_main
-from plasmid.runtime import standby
+from plasmid.runtime import standby, watchdog
 from plasmid.runtime.context import Context
 from plasmid.runtime.helpers import Helpers
 from plasmid.runtime.jobs import Jobs
@@ -232,7 +233,7 @@ class Router(Ways):
             started = forking.start(connector, config, progress, given_up)
             self.modules.expect(address, started.magic, (), is_on_this_machine=True)
         else:
-            started = FirstWords(self.modules, connector, address, config).start(progress, given_up)
+            started = FirstWords(self, connector, address, config).start(progress, given_up)
         child = Child(number, Context(runtime, address, connector.name), started.process, started.steps)
         child.boot_bytes, child.ahead_bytes = started.boot_bytes, started.ahead_bytes
         with runtime.lock:
@@ -331,6 +332,7 @@ class Router(Ways):
                 self.runtime.close("the router was closed")
                 forget(self.runtime)
                 self._leave_process()
+                root_watchdog.leave(self)
                 atexit.unregister(self.close)
 
     def _end_children(self, until: float) -> None:
@@ -359,6 +361,8 @@ class Router(Ways):
 
     def _reap(self, child: Child, patience_s: float) -> None:
         """Take leave of a child whose link has ended. patience_s: how long its process may take to leave by itself."""
+        if child.process.is_guarded:
+            patience_s = min(patience_s, watchdog.GRACE_S)  # as one that had its own watchdog
         status = child.wait(patience_s)
         for fd in child.process.side_fds:
             standby.unwatch(self.runtime.loop, fd)

@@ -66,8 +66,8 @@ def greet() -> "None":
 WATCHDOG = b'''"""A stand-in."""
 import sys
 
-def start(link_fd: int) -> None:
-    print("watching", link_fd, "plasmid.runtime.main" in sys.modules)
+def start(link_fd: int, is_guarded: bool) -> None:
+    print("watching", link_fd, is_guarded, "plasmid.runtime.main" in sys.modules)
 '''
 SOURCES = [
     ("plasmid", True, b'"""Empty."""\n'),
@@ -94,7 +94,7 @@ def test_the_loader_installs_the_importer_starts_the_watchdog_and_runs_main_with
     )
     names = "'plasmid', 'plasmid.core', 'plasmid.core.greeting', 'plasmid.runtime', 'plasmid.runtime.importer'"
     assert result.stdout.decode().splitlines()[1:] == [
-        "watching 0 False",
+        "watching 0 False False",
         "[]",
         f"[{names}, 'plasmid.runtime.main', 'plasmid.runtime.watchdog']",
         f"<plasmid>/runtime/importer.py plasmid.runtime b'\\x00config' {len(packed)} b''",
@@ -115,12 +115,13 @@ def test_what_follows_the_bundle_is_run_in_place_of_its_sources_and_what_follows
     ahead = [len(codes).to_bytes(4, "big"), codes, (5).to_bytes(4, "big"), b"ahead", b"the link"]
     result = subprocess.run(
         [sys.executable, "-S", "-c", first_stage("00"), "plasmid:test"],
-        input=(7).to_bytes(4, "big") + len(packed).to_bytes(4, "big") + b"\1config" + packed + b"".join(ahead),
+        input=(7).to_bytes(4, "big") + len(packed).to_bytes(4, "big") + b"\3config" + packed + b"".join(ahead),
         capture_output=True,
         timeout=END_TIMEOUT_S,
     )
+    assert result.stdout.decode().splitlines()[1:2] == ["watching 0 True False"]
     assert result.stdout.decode().splitlines()[4:] == [
-        f"<plasmid>/runtime/importer.py plasmid.runtime b'\\x01config' {len(packed)} b'ahead'",
+        f"<plasmid>/runtime/importer.py plasmid.runtime b'\\x03config' {len(packed)} b'ahead'",
         "compiled elsewhere",
     ]
     assert (result.stderr, result.returncode) == (b"", 0)

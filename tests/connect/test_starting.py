@@ -19,6 +19,7 @@ import pytest
 from plasmid.boot.first_stage import first_stage
 from plasmid.connect.connector import Connector
 from plasmid.connect.local import Local
+from plasmid.connect.process import ChildProcess
 from plasmid.connect.starting import Started, start
 from plasmid.core.connect_error import ConnectError
 from tests.boot.test_first_stage import packed
@@ -87,14 +88,14 @@ def test_a_far_side_gets_the_program_and_then_the_link_is_its_own() -> None:
 def test_the_configuration_may_depend_on_the_far_interpreter_and_something_follow_the_bundle() -> None:
     asked = []
 
-    def fit(magic: bytes) -> "tuple[bytes, bytes]":
-        asked.append(magic)
+    def fit(magic: bytes, process: ChildProcess) -> "tuple[bytes, bytes]":
+        asked.append((magic, process.poll()))
         return b"config", b" and what follows"
 
     loader = "os.write(1, c + b' ' + os.read(0, 100))"
     with contextlib.closing(start(Local(), fit, packed(loader))) as started:
         assert read_all(started) == b"config  and what follows"
-    assert asked == [importlib.util.MAGIC_NUMBER.hex().encode()]
+    assert asked == [(importlib.util.MAGIC_NUMBER.hex().encode(), None)]
     argv = Local().argv(first_stage("0" * 16), "plasmid:local")
     assert started.boot_bytes == sum(len(word) + 1 for word in argv) + 8 + len(b"config") + len(packed(loader))
     assert started.ahead_bytes == len(b" and what follows")

@@ -54,22 +54,21 @@ def load(name):
  exec(code[0] if code else compile(text, module.__file__, "exec"), module.__dict__)
  return module
 watchdog = load("watchdog")
-watchdog.start(0)
+watchdog.start(0, c[0] > 1)
 a = b""
-if c[0]:
+if c[0] & 1:
  import marshal
- for name, code in marshal.loads(zlib.decompress(r(n(r(4))))).items():
-  sources[name] += code,
+ for name, text in marshal.loads(zlib.decompress(r(n(r(4))))).items():
+  sources[name] += text,
  a = r(n(r(4)))
- del code
 importer = load("importer")
 importer.install(sources)
 import plasmid.runtime
 plasmid.runtime.importer = importer
 plasmid.runtime.watchdog = watchdog
-del s, text, line, index, sources, load, importer
+del s, text, sources, load
 from plasmid.runtime.main import main
-main(globals().pop("c"), globals().pop("b"), globals().pop("a"))
+main(*map(globals().pop, "cba"))
 """
 
 # A string, or a comment. Sources that travel parse on 3.6, so no quote of the same kind stands inside an f-string.

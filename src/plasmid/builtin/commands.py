@@ -47,12 +47,13 @@ class Commands(Service):
         super().__init__(router)
         self._running = set()  # type: Set[Running]
         self._is_over = False
-        self._is_root = not self.router.runtime.node.address
-        if self._is_root:
+        # The root, and its children on its own machine; and a context that was detached.
+        self._has_watchdog_later = watchdog._groups_fd < 0 or not self.router.runtime.node.address
+        if self._has_watchdog_later:
             from plasmid.builtin import root_watchdog
 
-            root_watchdog.use()
-        else:
+            root_watchdog.use(self)
+        if self.router.runtime.node.address:
             # Before the pool is closed, which waits for what runs.
             self.router.runtime.closers.append(self.on_shutdown)
 
@@ -102,10 +103,10 @@ class Commands(Service):
         self._is_over = True
         for running in list(self._running):
             running.stop()
-        if self._is_root:
+        if self._has_watchdog_later:
             from plasmid.builtin import root_watchdog
 
-            root_watchdog.leave()
+            root_watchdog.leave(self)
 
 
 class Running:

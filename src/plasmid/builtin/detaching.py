@@ -36,7 +36,7 @@ def go_on(runtime: "Runtime", job: "Job") -> None:
         if one is not None and one.what == "f":
             _bring_module(str(one.name), str(one.method))
     pid, watchdog.pid = watchdog.pid, 0
-    if pid:
+    if pid > 0:  # else the parent's watchdog is told, by the parent
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     with runtime.lock:

@@ -16,18 +16,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Optional, Tuple
 
-    from plasmid.builtin.modules import ModuleServer
     from plasmid.connect.connector import Connector
+    from plasmid.connect.process import ChildProcess
     from plasmid.connect.starting import Progress, Started
+    from plasmid.router import Router
 
-PLAIN, WITH_CODE = b"\0", b"\1"  # how the configuration begins
+WITH_CODE, GUARDED = 1, 2  # bits of the byte with which the configuration begins
 
 
 class FirstWords:
     """What a new far side at `address` is told first. Owner: the thread that connects."""
 
-    def __init__(self, modules: "ModuleServer", connector: "Connector", address: bytes, config: bytes) -> None:
-        self._modules = modules
+    def __init__(self, router: "Router", connector: "Connector", address: bytes, config: bytes) -> None:
+        self._router = router
+        self._modules = router.modules
         self._connector = connector
         self._address = address
         self._config = config
@@ -44,12 +46,29 @@ class FirstWords:
             self._modules.expect(self._address, started.magic, far_main.AFTER_HELLO, self._connector.stays_here)
         return started
 
-    def _fit(self, magic: bytes) -> "Tuple[bytes, bytes]":
+    def _fit(self, magic: bytes, process: "ChildProcess") -> "Tuple[bytes, bytes]":
         """Return the configuration, and what follows the bundle."""
-        supply = self._connector.supply
-        may_have_code = self._connector.stays_here and (supply is None or supply.compiled)
-        if not may_have_code or magic != bytecode.MAGIC.hex().encode():
-            return PLAIN + self._config, b""
-        self._modules.expect(self._address, magic, (), self._connector.stays_here)
-        parts = booted_code(), values.pack(self._modules.find(far_main.AFTER_HELLO, self._address))
-        return WITH_CODE + self._config, b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        bits = 0
+        ahead = b""
+        here, supply = self._connector.stays_here, self._connector.supply
+        if here and magic == bytecode.MAGIC.hex().encode() and (not supply or supply.compiled):
+            bits |= WITH_CODE
+            self._modules.expect(self._address, magic, (), here)
+            parts = booted_code(), values.pack(self._modules.find(far_main.AFTER_HELLO, self._address))
+            ahead = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        if here and self._guard(process):
+            bits |= GUARDED
+        return bytes([bits]) + self._config, ahead
+
+    def _guard(self, process: "ChildProcess") -> bool:
+        """Have a child of the root on this machine end with the root; False where it needs a watchdog of its own."""
+        if self._router.runtime.node.address:
+            return False  # the watchdog of a far side leaves no grace to what it guards
+        from plasmid.builtin import root_watchdog
+
+        try:
+            root_watchdog.use(self._router)
+            process.guard()
+        except OSError:
+            return False
+        return True

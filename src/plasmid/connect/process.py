@@ -19,6 +19,8 @@ To close the terminal is also the one way to end a program that became another u
 import os
 import time
 
+from plasmid.runtime import watchdog
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
@@ -53,10 +55,13 @@ class ChildProcess:
     link_fd: our end of the socketpair. stderr_fd: the read end of its stderr. terminal_fd: our end of its terminal, -1
     without one. All are non-blocking, belong to this object and are -1 once closed: take them out of pollers before
     close() or hang_up(). Somebody must call read_side() when one of side_fds is readable, or the program stops when
-    that is full.
+    that is full. is_guarded: the watchdog of this process ends it.
     """
 
-    __slots__ = ("_far_terminal_fd", "_popen", "link_fd", "pid", "program", "stderr_fd", "stderr_tail", "terminal_fd")
+    __slots__ = (
+        *("_far_terminal_fd", "_popen", "is_guarded", "link_fd", "pid", "program", "stderr_fd", "stderr_tail"),
+        "terminal_fd",
+    )
 
     def __init__(self, popen: "subprocess.Popen[bytes]", program: str, link_fd: int, stderr_fd: int) -> None:
         self._popen = popen
@@ -67,6 +72,7 @@ class ChildProcess:
         self.stderr_tail = b""
         self.terminal_fd = -1
         self._far_terminal_fd = -1
+        self.is_guarded = False
 
     @classmethod
     def spawn(
@@ -128,7 +134,11 @@ class ChildProcess:
         if self._popen.returncode is None and self._has_ended():
             # Before it is reaped: afterwards its number may be somebody else's.
             self._kill_group()
-        return self._popen.poll()
+            self._unguard()
+        status = self._popen.poll()
+        if status is not None:
+            self._unguard()
+        return status
 
     def wait(self, timeout_s: float) -> "Optional[int]":
         """Return its exit status as poll() does, after at most timeout_s."""
@@ -162,6 +172,11 @@ class ChildProcess:
         except OSError:
             pass  # it has just ended, which its status says better
 
+    def guard(self) -> None:
+        """Have its process group end with this process, by the watchdog of this one. OSError if that is gone."""
+        watchdog.guard(self.pid)
+        self.is_guarded = True
+
     def take_link(self) -> int:
         """Return the link's descriptor, which is the caller's to close from now on."""
         link_fd, self.link_fd = self.link_fd, -1
@@ -194,10 +209,19 @@ class ChildProcess:
         if self.stderr_fd >= 0:
             os.close(self.stderr_fd)
             self.stderr_fd = -1
+        self._unguard()
         # Popen mustn't warn of a process that still runs; we reap it whenever we start or abandon another.
         self._popen.returncode = 0
         _abandoned.append(self.pid)
         _reap_abandoned()
+
+    def _unguard(self) -> None:
+        if self.is_guarded:
+            self.is_guarded = False
+            try:
+                watchdog.guard(-self.pid)
+            except OSError:
+                pass  # there is no watchdog any more
 
     def _has_ended(self) -> bool:
         try:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from plasmid.connect.secret import Secret
 
-    # The configuration; or a function of the far side's magic number that returns it, and what follows the bundle.
-    Config = Union[bytes, Callable[[bytes], Tuple[bytes, bytes]]]
+    # The configuration; or a function of the far side's magic number and of the program started here that returns it,
+    # and what follows the bundle.
+    Config = Union[bytes, Callable[[bytes, ChildProcess], Tuple[bytes, bytes]]]
     # Called with a step's name and None when it begins, and with the seconds it took when it has succeeded.
     Progress = Callable[[str, Optional[float]], None]
 
@@ -108,7 +109,7 @@ def start(
     try:
         steps.begin(STEP_SEND)
         program = pack()
-        config, ahead = (config, b"") if isinstance(config, bytes) else config(handshake.magic)
+        config, ahead = (config, b"") if isinstance(config, bytes) else config(handshake.magic, process)
         sizes = len(config).to_bytes(4, "big") + len(program).to_bytes(4, "big")
         _send(process, handshake, sizes + config + program + ahead, clock, given_up)
         steps.end()

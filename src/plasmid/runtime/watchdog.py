@@ -24,7 +24,7 @@ GRACE_S = 0.8
 # the context's, where nothing better does.
 _groups_fd = _life_fd = -1
 
-# The watchdog of this context, once it has one.
+# The watchdog of this context, once it has one; -1: it is its parent's, see builtin/root_watchdog.py.
 pid = 0
 
 
@@ -34,16 +34,20 @@ def guard(group: int) -> None:
         os.write(_groups_fd, group.to_bytes(4, "big", signed=True))
 
 
-def start(link_fd: int) -> int:
+def start(link_fd: int, is_guarded: bool = False) -> int:
     """Make this process the leader of its group, start its watchdog, and return the watchdog's process id.
 
     link_fd: the descriptor that link data is read from, a socket or the read end of a pipe; only those see a
-    hang-up. Must be called before any thread is started.
+    hang-up. is_guarded: what the parent started is in its watchdog's care; if that is this process, it needs no other.
+    Must be called before any thread is started.
     """
+    global _groups_fd, _life_fd, pid
     context = os.getpid()
+    pid = -1
     if os.getpgrp() != context:
         os.setpgid(0, 0)
-    global _groups_fd, _life_fd, pid
+    elif is_guarded:
+        return pid
     try:
         ended = os.pidfd_open(context)
     except (AttributeError, OSError):
