@@ -83,7 +83,7 @@ def python_version() -> "list[int]":
 
 
 def process_ids() -> "list[int]":
-    """Return the numbers of this process and its watchdog."""
+    """Return the numbers of this process and of its watchdog, if there is one beside it."""
     return [os.getpid(), *child_processes()]
 
 

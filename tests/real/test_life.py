@@ -32,7 +32,7 @@ def test_shutdown_ends_a_context_with_its_processes(router: plasmid.Router, cont
 def test_shutdown_ends_what_is_below_too(router: plasmid.Router, context: plasmid.Context) -> None:  # U7
     below = router.local(via=context, name="below")
     pids = [*context.call(far.process_ids), *below.call(far.process_ids)]
-    assert len(set(pids)) >= 4
+    assert len(set(pids)) >= 3  # a child of the root on its own machine has no watchdog beside it
     context.shutdown()
     assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
     with pytest.raises(plasmid.NotSent):

@@ -29,7 +29,7 @@ try:
 except (AttributeError, OSError):
     ended, _life_fd = os.pipe()
 doomed = _watch(context, link[0], ended, 0)[1:]
-time.sleep(GRACE_S)
+time.sleep(float(sys.argv[2]))
 for group in doomed:
     try:
         os.killpg(group, 9)
@@ -54,8 +54,10 @@ def use(user: object) -> None:
         if _process is None:
             import subprocess
 
+            # Programs need none, and only the root guards contexts.
+            grace_s = watchdog.GRACE_S if importer.current is None else 0.0
             _process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _source() + TAIL, str(_guarded)],
+                [sys.executable, "-I", "-S", "-c", _source() + TAIL, str(_guarded), str(grace_s)],
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
