@@ -94,6 +94,8 @@ class Child:
 
     def wait(self, patience_s: float) -> "Optional[int]":
         """Return how its process ended, None if it hasn't in that time."""
+        if self.process.is_guarded:
+            patience_s = min(patience_s, watchdog.GRACE_S)  # as if it had a watchdog of its own
         return None if self.goes_on else self.process.wait(0.0 if self.is_detached else patience_s)
 
     def end_process(self, status: "Optional[int]") -> None:
@@ -227,13 +229,7 @@ class Router(Ways):
         runtime = self.runtime
         address = addresses.child(runtime.node.address, number)
         config = values.pack({"address": address, "name": connector.name, "root": runtime.name_of(addresses.ROOT)})
-        if connector.clones:
-            from plasmid.builtin import forking
-
-            started = forking.start(connector, config, progress, given_up)
-            self.modules.expect(address, started.magic, (), is_on_this_machine=True)
-        else:
-            started = FirstWords(self, connector, address, config).start(progress, given_up)
+        started = FirstWords(self, connector, address, config).start(progress, given_up)
         child = Child(number, Context(runtime, address, connector.name), started.process, started.steps)
         child.boot_bytes, child.ahead_bytes = started.boot_bytes, started.ahead_bytes
         with runtime.lock:
@@ -361,8 +357,6 @@ class Router(Ways):
 
     def _reap(self, child: Child, patience_s: float) -> None:
         """Take leave of a child whose link has ended. patience_s: how long its process may take to leave by itself."""
-        if child.process.is_guarded:
-            patience_s = min(patience_s, watchdog.GRACE_S)  # as one that had its own watchdog
         status = child.wait(patience_s)
         for fd in child.process.side_fds:
             standby.unwatch(self.runtime.loop, fd)

@@ -35,7 +35,13 @@ class FirstWords:
         self._config = config
 
     def start(self, progress: "Optional[Progress]", given_up: "Callable[[], str]") -> "Started":
-        """Start the far side, as connect.starting.start() does."""
+        """Start the far side, as connect.starting.start() does, or have a context clone itself."""
+        if self._connector.clones:
+            from plasmid.builtin import forking
+
+            started = forking.start(self._connector, self._config, progress, given_up)
+            self._modules.expect(self._address, started.magic, (), is_on_this_machine=True)
+            return started
         try:
             started = connecting.start(self._connector, self._fit, bundle, progress, given_up)
         except BaseException:
