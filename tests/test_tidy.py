@@ -27,6 +27,7 @@ LAYERS = (
         "core/values.py",
         "core/short_values.py",
         "core/address.py",
+        "core/address_text.py",
         "core/frames.py",
         "core/events.py",
     ),

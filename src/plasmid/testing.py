@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 from plasmid.core import address as addresses
 from plasmid.core import values
+from plasmid.core.address_text import parse
 from plasmid.core.errors import Cancelled, UnsendableValue
 from plasmid.runtime.context import deadline_var, job_var
 from plasmid.runtime.ports import Parking
@@ -98,8 +99,8 @@ class FakeJob:
         self.what = "s"
         self.name = name
         self.method = method
-        self.source = addresses.parse(source) if isinstance(source, str) else source
-        here = addresses.parse(here) if isinstance(here, str) else here
+        self.source = parse(source) if isinstance(source, str) else source
+        here = parse(here) if isinstance(here, str) else here
         self.from_parent = here.startswith(self.source)
         self.caller = FakeContext(self.source, caller_name)
         self.deadline = deadline
@@ -178,7 +179,7 @@ class FakeRouter:
     """Stands in for a Router where a Pool and its services need one. address: that of the context it plays."""
 
     def __init__(self, address: "bytes | str" = addresses.ROOT) -> None:
-        self.address = addresses.parse(address) if isinstance(address, str) else address
+        self.address = parse(address) if isinstance(address, str) else address
         self.jobs = FakeJobs()
 
     def myself(self) -> FakeContext:

@@ -8,7 +8,7 @@ import pytest
 
 from plasmid.builtin import console
 from plasmid.builtin.console import BODY_SIZE_MAX, ConsoleServer, escape
-from plasmid.core.address import parse
+from plasmid.core.address_text import parse
 from plasmid.core.errors import ValueDecodeError
 from plasmid.runtime.console import NAME_SIZE_MAX, TEXT_SIZE_MAX
 

@@ -15,7 +15,7 @@ import pytest
 
 from plasmid.builtin.modules import NAMES_COUNT_MAX, ModuleServer
 from plasmid.builtin.packing import SOURCE_LEVEL
-from plasmid.core.address import parse
+from plasmid.core.address_text import parse
 from plasmid.runtime import importer
 from plasmid.runtime.runtime import Runtime
 from tests.builtin.module_files import Files, sent

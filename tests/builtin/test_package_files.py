@@ -13,7 +13,7 @@ import pytest
 from plasmid.builtin.kept_data import KeptData
 from plasmid.builtin.modules import ModuleServer
 from plasmid.builtin.package_files import PackageFiles, read_beneath
-from plasmid.core.address import parse
+from plasmid.core.address_text import parse
 from plasmid.core.errors import NotSent, Refused
 from tests.builtin.module_files import Files
 

@@ -9,7 +9,7 @@ import pytest
 
 from plasmid.builtin.modules import ModuleServer
 from plasmid.builtin.source_finder import SOURCE_SIZE_MAX, find
-from plasmid.core.address import parse
+from plasmid.core.address_text import parse
 from plasmid.runtime.importer import Finder
 from plasmid.runtime.missing import FirstFinder, LastFinder
 from tests.builtin.module_files import Files, sent

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from plasmid.core import address
 from plasmid.core.address import ADDRESS_SIZE_MAX, DEPTH_MAX, NUMBER_MAX, ROOT
+from plasmid.core.address_text import parse
 
 numbers = st.lists(st.integers(1, NUMBER_MAX), max_size=DEPTH_MAX)
 
@@ -50,7 +51,7 @@ def test_the_root_has_no_parent_and_every_other_has_one() -> None:
 )
 def test_addresses_are_written_as_paths(steps: "list[int]", written: str) -> None:
     assert address.text(of(steps)) == written
-    assert address.parse(written) == of(steps)
+    assert parse(written) == of(steps)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +77,13 @@ def test_addresses_are_written_as_paths(steps: "list[int]", written: str) -> Non
 )
 def test_what_text_would_not_write_is_no_address(written: str, why: str) -> None:
     with pytest.raises(ValueError) as caught:
-        address.parse(written)
+        parse(written)
     assert str(caught.value) == "%r is no address such as / or /3/1: %s" % (written, why)
 
 
 @given(numbers)
 def test_every_address_survives_being_written(steps: "list[int]") -> None:
-    assert address.parse(address.text(of(steps))) == of(steps)
+    assert parse(address.text(of(steps))) == of(steps)
 
 
 @given(numbers, numbers)

@@ -14,6 +14,7 @@ from typing import Any
 
 from plasmid.core import address as addresses
 from plasmid.core import bulk, events, frames
+from plasmid.core.address_text import parse
 from plasmid.core.calls import CALL_HEAD, OutCall
 from plasmid.core.errors import CallError
 from plasmid.core.flow import U64
@@ -29,7 +30,7 @@ KIND_NAMES = {value: name for name, value in vars(Kind).items() if name.isupper(
 
 bulk.install()  # as in a running context; what has just said hello takes bodies into a bytearray
 
-at = addresses.parse
+at = parse
 PlainEvent = tuple[Any, ...]
 PlainFrame = tuple[str, int, int, str, str, bytes]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import plasmid
-from plasmid.core import address as addresses
+from plasmid.core.address_text import parse
 from plasmid.joining import Joined
 from plasmid.service import Pool
 from tests.real import far, far_joining
@@ -22,7 +22,7 @@ held: "dict[str, Any]" = {}
 
 def context(address: str) -> plasmid.Context:
     """Return the context there, whoever it is."""
-    return plasmid.Context(router.runtime, addresses.parse(address))
+    return plasmid.Context(router.runtime, parse(address))
 
 
 def facts() -> Any:

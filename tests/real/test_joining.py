@@ -15,6 +15,7 @@ import plasmid
 from plasmid.builtin.listening import REQUEST, Listener
 from plasmid.core import address as addresses
 from plasmid.core import values
+from plasmid.core.address_text import parse
 from plasmid.service import Pool
 from tests.real import far_joining, leftovers, users
 from tests.real.conftest import one_way, ways
@@ -227,7 +228,7 @@ def test_a_far_side_listens_as_well_and_lends_what_it_has(path: Path, version: s
             # It has no more than the listener has, which is nothing above it.
             assert program.refusal("call", "/", "process_id").endswith(ONLY_PARENTS)
             # What stands above may call it, as any child.
-            child = plasmid.Context(router.runtime, addresses.parse("/1/2"))
+            child = plasmid.Context(router.runtime, parse("/1/2"))
             assert child.call(far_joining.process_id) == program.process.pid
             assert listening.call(far_joining.joined) == ["joined-2 (/1/2)"]  # it has been called, so it is known
         assert listening.call(far_joining.process_id) == pids[0]

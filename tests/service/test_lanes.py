@@ -3,6 +3,7 @@
 import pytest
 
 from plasmid.core import address
+from plasmid.core.address_text import parse
 from plasmid.service.invokers import Request
 from plasmid.service.lanes import Lanes, lane_of
 from plasmid.testing import FakeJob
@@ -62,4 +63,4 @@ def test_who_has_the_most_waiting_makes_room_for_who_has_fewer(keeps_order: bool
     ],
 )
 def test_all_that_stands_below_one_neighbour_shares_a_lane(source: str, here: str, lane: str) -> None:
-    assert address.text(lane_of(address.parse(source), address.parse(here))) == lane
+    assert address.text(lane_of(parse(source), parse(here))) == lane

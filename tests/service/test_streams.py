@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import plasmid
-from plasmid.core import address as addresses
 from plasmid.core import values
+from plasmid.core.address_text import parse
 from plasmid.core.errors import Cancelled, DeadlineExceeded, ProtocolError, ReceiverClosed, Refused, RemoteError
 from plasmid.runtime.ports import TimedOut
 from plasmid.service import DeduplicatingInvoker, Pool, StreamEnded, expose, stream
@@ -178,7 +178,7 @@ def test_a_place_for_items_must_be_a_sender(router: plasmid.Router, kinds: Kinds
 @pytest.mark.parametrize(("source", "allowed"), [("/1/7", True), ("/1/8", False), ("/1", True), ("/", True)])
 def test_items_go_to_the_caller_and_for_a_parent_to_anybody(router: plasmid.Router, source: str, allowed: bool) -> None:
     sender = plasmid.Receiver(router).to_sender()
-    sender.address = addresses.parse("/1/7")
+    sender.address = parse("/1/7")
     message: Any = FakeJob("x", source=source, here="/1/2")
     args = {"to": 1, STREAM_KEY: sender}
     if allowed:

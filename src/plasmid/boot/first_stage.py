@@ -20,13 +20,12 @@ MARK_START = "PLASMID 1 "
 #  - _frozen_importlib_external has the magic number without an import of importlib.util (12 ms).
 TEXT = (
     "import sys;sys.path[:]=filter(None,sys.path);sys.dont_write_bytecode=1;import os,io,zlib;v=sys.version_info;"
-    'm=sys.modules.get("_frozen_importlib_external");'
-    'os.write(1,("PLASMID 1 %%s %%d.%%d.%%d %%s%%c"%%'
-    '(("%s",)+v[:3]+(v>=(3,6)and m.MAGIC_NUMBER.hex()or 0,10))).encode());'
+    'os.write(1,("PLASMID 1 %%s %%d.%%d.%%d %%s%%c"%%(("%s",)+v[:3]+(v>=(3,6)and '
+    'sys.modules["_frozen_importlib_external"].MAGIC_NUMBER.hex()or 0,10))).encode());'
     "v<(3,6)and sys.exit();os.set_blocking(0,1);"
     'r=io.BufferedReader(open(0,"rb",0,closefd=0),1).read;'
     'n=lambda b:int.from_bytes(b[:4],"big");'
-    "c,b=n(r(4)),n(r(4));c=r(c);b=r(b);s=zlib.decompress(b);exec(s[4:4+n(s)])"
+    "c,b=map(r,(n(r(4)),n(r(4))));s=zlib.decompress(b);exec(s[4:4+n(s)])"
 )
 
 

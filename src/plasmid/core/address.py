@@ -43,20 +43,6 @@ def text(address: bytes) -> str:
     return "/" + "/".join(steps)
 
 
-def parse(written: str) -> bytes:
-    """Return the address that text() would write as `written`; ValueError if it is none."""
-    address = ROOT
-    try:
-        for step in written[1:].split("/") if written != "/" else ():
-            address = child(address, int(step))
-        # int() also takes "+1", " 1", "01" and the digits of other scripts.
-        if text(address) != written:
-            raise ValueError("that would be written %s" % text(address))
-    except ValueError as error:
-        raise ValueError("%r is no address such as / or /3/1: %s" % (written, error)) from None
-    return address
-
-
 def number_below(ancestor: bytes, address: bytes) -> int:
     """Return the number of the child of `ancestor` beneath which, or at which, `address` lies.
 

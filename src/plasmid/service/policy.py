@@ -160,7 +160,7 @@ def checked_policies(policies: "Iterable[Any]") -> "Tuple[Policy, ...]":
 
 def _address(place: "Place") -> bytes:
     if isinstance(place, str):
-        from plasmid.core.address import parse
+        from plasmid.core.address_text import parse
 
         return parse(place)
     found = place if isinstance(place, bytes) else getattr(place, "address", None)
