@@ -57,6 +57,7 @@ class JoinedProcess(ChildProcess):
         self.pid = pid
         self.stderr_tail = b""
         self.link_fd = self.stderr_fd = self.terminal_fd = -1
+        self.is_guarded = False
 
     def poll(self) -> "Optional[int]":
         """Return None: its end isn't seen here, only that of its link."""
