@@ -60,7 +60,7 @@ LAYERS = (
         "runtime/missing.py",
         "runtime/naming.py",
     ),
-    ("boot/__init__.py", "boot/first_stage.py", "boot/bundle.py"),
+    ("boot/__init__.py", "boot/first_stage.py", "boot/kept.py", "boot/bundle.py"),
     (
         "connect/__init__.py",
         "connect/supply.py",
@@ -112,6 +112,7 @@ LAYERS = (
         "builtin/source_finder.py",
         "builtin/bytecode.py",
         "builtin/packing.py",
+        "builtin/shared_code.py",
         "builtin/first_words.py",
         "builtin/ahead.py",
         "builtin/pieces.py",
@@ -232,9 +233,11 @@ MAY_RUN_SOURCE = {
 CODE_FROM_DATA_MODULES = {"pickle", "_pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle"}
 # Compiled modules go down only: the importer runs what its parent sent, which as source it would run too, and a relay
 # hands on what it was sent. The other packs code for that, and reads what Python keeps beside the sources of its own
-# machine, as an import there does. The loader of a bundle unmarshals what follows it. None of them unmarshals what a
-# child or a sibling sent.
-MAY_UNMARSHAL = {"runtime/importer.py", "builtin/bytecode.py", "boot/bundle.py"}
+# machine, as an import there does; so does what keeps the bundle. The loader of a bundle unmarshals what its parent
+# shares. None of them unmarshals what a child or a sibling sent.
+MAY_UNMARSHAL = {
+    *("runtime/importer.py", "builtin/bytecode.py", "builtin/shared_code.py", "boot/bundle.py", "boot/kept.py"),
+}
 
 # Put together here, so that this file doesn't hold them.
 FORBIDDEN_WORDS = (

@@ -129,6 +129,7 @@ def close_here(runtime: "Runtime", found: str) -> None:
             # Its Router: the children are the other process's, and nothing is to be closed at this one's exit.
             owner.children.clear()
             owner._closed = True
+            owner.shared_code.close()
     pool = runtime.jobs.pool
     if pool is not None:
         pool.is_closed = True

@@ -18,6 +18,7 @@ from plasmid import forks, interrupts
 from plasmid.builtin import root_watchdog
 from plasmid.builtin.first_words import FirstWords
 from plasmid.builtin.modules import ModuleServer
+from plasmid.builtin.shared_code import SharedCode
 from plasmid.builtin.typed import permitting
 from plasmid.connect import starting as connecting
 from plasmid.connect.ways import Ways
@@ -62,7 +63,7 @@ class Child:
     """One child of this context, with the process here that leads to it. Fields are guarded by the router lock.
 
     info: what it said of itself: python, host, pid. steps: each step of the connection and its seconds. boot_bytes:
-    what was sent to start it, arguments included; ahead_bytes: what followed that unasked, see FirstWords.
+    what was sent to start it, arguments included.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Child:
         self.context = context
         self.process = process
         self.steps = list(steps)
-        self.boot_bytes = self.ahead_bytes = 0
+        self.boot_bytes = 0
         self.ticket = b""  # by which the context that asked for it can have it ended without knowing its address
         self.info = {}  # type: Dict[str, Any]
         self.opened = threading.Event()  # it has said hello, or its link has ended
@@ -147,6 +148,7 @@ class Router(Ways):
         if _runtime is None:
             _runtime = _root_runtime(name)
         self.runtime = _runtime
+        self.shared_code = SharedCode(_runtime.lock)
         if self._is_own:
             _use_fast_codec()
             _runtime.start()
@@ -231,7 +233,7 @@ class Router(Ways):
         config = values.pack({"address": address, "name": connector.name, "root": runtime.name_of(addresses.ROOT)})
         started = FirstWords(self, connector, address, config).start(progress, given_up)
         child = Child(number, Context(runtime, address, connector.name), started.process, started.steps)
-        child.boot_bytes, child.ahead_bytes = started.boot_bytes, started.ahead_bytes
+        child.boot_bytes = started.boot_bytes
         with runtime.lock:
             self.children[number] = child
             runtime.names[address] = connector.name
@@ -324,6 +326,7 @@ class Router(Ways):
             # Ctrl-C, perhaps: then what is still there is ended without more patience.
             for child in list(self.children.values()):
                 self._end(child)
+            self.shared_code.close()
             if self._is_own:
                 self.runtime.close("the router was closed")
                 forget(self.runtime)

@@ -3,7 +3,7 @@
 import marshal
 import subprocess
 import sys
-import zlib
+import tempfile
 
 import pytest
 
@@ -67,7 +67,7 @@ WATCHDOG = b'''"""A stand-in."""
 import sys
 
 def start(link_fd: int, is_guarded: bool) -> None:
-    print("watching", link_fd, is_guarded, "plasmid.runtime.main" in sys.modules)
+    print("watching", link_fd, bool(is_guarded), "plasmid.runtime.main" in sys.modules)
 '''
 SOURCES = [
     ("plasmid", True, b'"""Empty."""\n'),
@@ -105,30 +105,34 @@ def test_the_loader_installs_the_importer_starts_the_watchdog_and_runs_main_with
     assert errors[-1] == "ValueError: 1"
 
 
-def test_what_follows_the_bundle_is_run_in_place_of_its_sources_and_what_follows_that_is_main_s() -> None:
+@pytest.mark.parametrize("is_there", [True, False])
+def test_shared_code_is_run_in_place_of_the_sources_if_it_is_there(is_there: bool) -> None:
     code = compile("def greet():\n print('compiled elsewhere')", "<plasmid>/core/greeting.py", "exec")
     importer = IMPORTER.replace(b"is_package, path, source = ", b"is_package, path, source, *code = ").replace(
         b'compile(source, path, "exec")', b'code[0] if code else compile(source, path, "exec")'
     )
     packed = pack_bundle([(*entry[:2], importer if entry[0].endswith("importer") else entry[2]) for entry in SOURCES])
-    codes = zlib.compress(marshal.dumps({"plasmid.core.greeting": code}))
-    ahead = [len(codes).to_bytes(4, "big"), codes, (5).to_bytes(4, "big"), b"ahead", b"the link"]
-    result = subprocess.run(
-        [sys.executable, "-S", "-c", first_stage("00"), "plasmid:test"],
-        input=(7).to_bytes(4, "big") + len(packed).to_bytes(4, "big") + b"\3config" + packed + b"".join(ahead),
-        capture_output=True,
-        timeout=END_TIMEOUT_S,
-    )
-    assert result.stdout.decode().splitlines()[1:2] == ["watching 0 True False"]
-    assert result.stdout.decode().splitlines()[4:] == [
-        f"<plasmid>/runtime/importer.py plasmid.runtime b'\\x03config' {len(packed)} b'ahead'",
-        "compiled elsewhere",
-    ]
-    assert (result.stderr, result.returncode) == (b"", 0)
+    token = b"a token, 16 long" if is_there else bytes(16)
+    with tempfile.TemporaryFile() as file:
+        file.write(b"a token, 16 long" + marshal.dumps(({"plasmid.core.greeting": code}, b"ahead")))
+        file.seek(7)  # the place in the file is shared by all who have it
+        config = b"\7" + file.fileno().to_bytes(4, "big") + token + b"config"
+        result = subprocess.run(
+            [sys.executable, "-S", "-c", first_stage("00"), "plasmid:test"],
+            input=len(config).to_bytes(4, "big") + len(packed).to_bytes(4, "big") + config + packed,
+            capture_output=True,
+            timeout=END_TIMEOUT_S,
+            pass_fds=[file.fileno()],
+        )
+    lines = result.stdout.decode().splitlines()
+    assert lines[1] == "watching 0 True False"
+    ahead = b"ahead" if is_there else b""
+    assert lines[4] == f"<plasmid>/runtime/importer.py plasmid.runtime {config!r} {len(packed)} {ahead!r}"
+    assert (lines[5:], result.returncode) == ((["compiled elsewhere"], 0) if is_there else ([], 1))
 
 
-def test_the_code_that_follows_the_bundle_is_that_of_its_sources() -> None:
-    found = marshal.loads(zlib.decompress(booted_code()))
+def test_the_code_that_is_shared_is_that_of_the_bundle_s_sources() -> None:
+    found = marshal.loads(booted_code())
     assert list(found) == [name for name, _, _ in read_bundle(bundle())]
     for name, is_package, source in read_bundle(bundle()):
         path = f"<plasmid>{name[7:].replace('.', '/')}{'/__init__' if is_package else ''}.py"

@@ -85,20 +85,23 @@ def test_a_far_side_gets_the_program_and_then_the_link_is_its_own() -> None:
     assert hello(started) == b"config config hello near side"
 
 
-def test_the_configuration_may_depend_on_the_far_interpreter_and_something_follow_the_bundle() -> None:
+def test_the_configuration_may_depend_on_the_far_interpreter_and_a_descriptor_be_inherited() -> None:
     asked = []
 
-    def fit(magic: bytes, process: ChildProcess) -> "tuple[bytes, bytes]":
+    def fit(magic: bytes, process: ChildProcess) -> bytes:
         asked.append((magic, process.poll()))
-        return b"config", b" and what follows"
+        return b"%d" % read_fd
 
-    loader = "os.write(1, c + b' ' + os.read(0, 100))"
-    with contextlib.closing(start(Local(), fit, packed(loader))) as started:
-        assert read_all(started) == b"config  and what follows"
+    read_fd, write_fd = os.pipe()
+    os.write(write_fd, b"inherited")
+    loader = "os.write(1, os.read(int(c), 100))"
+    with contextlib.closing(start(Local(), fit, packed(loader), inherited_fd=read_fd)) as started:
+        assert read_all(started) == b"inherited"
+    for fd in (read_fd, write_fd):
+        os.close(fd)
     assert asked == [(importlib.util.MAGIC_NUMBER.hex().encode(), None)]
     argv = Local().argv(first_stage("0" * 16), "plasmid:local")
-    assert started.boot_bytes == sum(len(word) + 1 for word in argv) + 8 + len(b"config") + len(packed(loader))
-    assert started.ahead_bytes == len(b" and what follows")
+    assert started.boot_bytes == sum(len(word) + 1 for word in argv) + 8 + len(b"%d" % read_fd) + len(packed(loader))
 
 
 def test_the_bundle_may_be_made_while_the_far_side_starts() -> None:

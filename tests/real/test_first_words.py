@@ -1,7 +1,9 @@
-"""first_words.py with real contexts: who is sent code along with the bundle, and that all the rest is the same."""
+"""first_words.py with real contexts: who shares our code, and that all the rest is the same."""
 
+import os
 import sys
 import zlib
+from typing import Any
 
 import pytest
 
@@ -14,39 +16,60 @@ OTHER = next(version for version in reversed(interpreters.SUPPORTED) if version 
 LINE = ("plasmid.core.address", "parent"), "def parent("
 
 
-def ahead_of(router: plasmid.Router, context: plasmid.Context) -> int:
-    """Return how many bytes followed the bundle to a child of the root."""
-    child = router.child(context)
-    assert child is not None
-    return child.ahead_bytes
+# A program in between that closes what the interpreter was to inherit.
+CLOSES_ALL = "import os, sys; os.closerange(3, 4096); os.execv(sys.executable, [sys.executable] + sys.argv[1:])"
 
 
-def test_an_interpreter_with_our_magic_number_is_sent_code_and_shows_the_source_all_the_same(
-    router: plasmid.Router,
+@pytest.fixture
+def questions(router: plasmid.Router) -> "list[str]":
+    """Give the list of what far sides have asked the root's module server."""
+    asked: list[str] = []
+    serve = router.runtime.jobs.builtin["plasmid.modules"]
+
+    def note_and_serve(job: Any) -> None:
+        asked.append(job.method)
+        serve(job)
+
+    router.runtime.jobs.builtin["plasmid.modules"] = note_and_serve
+    return asked
+
+
+def test_an_interpreter_with_our_magic_number_shares_our_code_and_shows_the_source_all_the_same(
+    router: plasmid.Router, questions: "list[str]"
 ) -> None:
     context = router.local()
-    assert ahead_of(router, context) > len(booted_code())
-    assert context.call(far_modules.first_line_of, *LINE[0]).startswith(LINE[1])
-    assert context.call(far_modules.questions) == 0
+    assert context.call(os.getpid) > 0
+    assert questions == []
+    assert [name for name in context.call(far_modules.open_files) if "memfd" in name] == [], (
+        "it closes what it has read"
+    )
     count, size = router.modules.sent_to(context.address)
     assert count >= 11
     assert size > 0
-
-
-@pytest.mark.parametrize("options", [{"compiled": False}, {"python_path": OTHER}])
-def test_others_are_sent_the_bundle_alone(router: plasmid.Router, options: "dict[str, object]") -> None:
-    if "python_path" in options:
-        options = {"python_path": interpreters.interpreter(OTHER)}
-    context = router.local(**options)  # type: ignore[arg-type]
-    assert ahead_of(router, context) == 0
+    child = router.child(context)
+    assert child is not None
+    assert child.boot_bytes < 24 * 1024
     assert context.call(far_modules.first_line_of, *LINE[0]).startswith(LINE[1])
 
 
-def test_a_context_that_was_sent_code_hands_on_the_bundle_and_code_of_its_own(router: plasmid.Router) -> None:
+@pytest.mark.parametrize("other", ["no code", "another version", "nothing inherited"])
+def test_others_compile_the_bundle(router: plasmid.Router, questions: "list[str]", other: str) -> None:
+    options: dict[str, dict[str, Any]] = {
+        "no code": {"compiled": False},
+        "another version": {"python_path": interpreters.interpreter(OTHER)},
+        "nothing inherited": {"python_path": [sys.executable, "-c", CLOSES_ALL]},
+    }
+    context = router.local(**options[other])
+    assert context.call(os.getpid) > 0
+    assert questions == ["find"]
+    assert context.call(far_modules.first_line_of, *LINE[0]).startswith(LINE[1])
+
+
+def test_a_context_that_shared_code_hands_on_the_bundle_and_code_of_its_own(router: plasmid.Router) -> None:
     relay = router.local(name="relay")
     for below in (router.local(via=relay), router.local(via=relay, python_path=interpreters.interpreter(OTHER))):
         assert below.call(far_modules.first_line_of, *LINE[0]).startswith(LINE[1])
-    assert relay.call(far_modules.handed_on) == [zlib.crc32(bundle()), zlib.crc32(zlib.decompress(booted_code()))]
+    assert relay.call(far_modules.handed_on) == [zlib.crc32(bundle()), zlib.crc32(booted_code())]
 
 
 def test_nothing_is_kept_of_a_context_that_never_was(router: plasmid.Router) -> None:

@@ -1,6 +1,6 @@
 """Packs core and runtime into the bytes that a far side is booted with: source without prose, one zlib stream.
 
-No I/O but reading the package's own sources. Layout of the bundle, inside zlib:
+No I/O but reading the package's own sources, and what was kept of them. Layout of the bundle, inside zlib:
 
     u32 loader size | loader source | index: a line `name is_package size` a module, an empty line | the sources
 
@@ -16,6 +16,8 @@ import marshal
 import re
 import sys
 import zlib
+
+from plasmid.boot import kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,9 +35,9 @@ BOOTED = (
     " core.values"
 ).split()
 
-# Runs on the far side in the first stage's globals: c (configuration), b (bundle), s (b decompressed), r (read so many
-# bytes), n (read a u32). It starts the watchdog by hand, while there is little in memory, makes {name: (is_package,
-# path, source, and the code if that was sent)}, starts the importer by hand too (nothing can be imported before it is
+# Runs on the far side in the first stage's globals: c (configuration), b (bundle), s (b decompressed), n (read a u32).
+# It starts the watchdog by hand, while there is little in memory, makes {name: (is_package,
+# path, source, and the code if there is some)}, starts the importer by hand too (nothing can be imported before it is
 # there), and leaves to main. c and b leave the globals on the way: `__main__` must not keep the configuration alive.
 LOADER = """\
 index, _, text = s[4 + n(s):].partition(b"\\n\\n")
@@ -54,13 +56,20 @@ def load(name):
  exec(code[0] if code else compile(text, module.__file__, "exec"), module.__dict__)
  return module
 watchdog = load("watchdog")
-watchdog.start(0, c[0] > 1)
+watchdog.start(0, c[0] & 2)
 a = b""
 if c[0] & 1:
  import marshal
- for name, text in marshal.loads(zlib.decompress(r(n(r(4))))).items():
-  sources[name] += text,
- a = r(n(r(4)))
+ n = n(c[1:])
+ try:
+  if os.pread(n, 16, 0) == c[5:21]:
+   if c[0] & 4:
+    s, a = marshal.loads(os.pread(n, os.fstat(n).st_size, 16))
+    for name, text in s.items():
+     sources[name] += text,
+   os.close(n)
+ except OSError:
+  0
 importer = load("importer")
 importer.install(sources)
 import plasmid.runtime
@@ -87,31 +96,52 @@ _code = b""
 
 
 def bundle() -> bytes:
-    """Return the bytes that a far side is booted with: packed once (some 60 ms), then from memory. Any thread."""
-    global _packed
+    """Return the bytes that a far side is booted with. Any thread.
+
+    They are packed once (some 60 ms) and then kept, in memory and for other programs.
+    """
+    global _packed, _code
     with _lock:  # twenty contexts started at once must not pack twenty times
         if not _packed:
             # Not an import: on the near side, runtime.main has no business in memory.
             main = sys.modules.get("plasmid.runtime.main")
-            _packed = getattr(main, "BOOT_BUNDLE", b"") or pack_bundle(own_sources())
+            _packed = getattr(main, "BOOT_BUNDLE", b"")
+        if not _packed:
+            _packed, _code = _kept_or_made()
         return _packed
 
 
 def booted_code() -> bytes:
-    """Return {name: code} of all that the bundle has, as this interpreter compiles it: marshalled, in a zlib stream.
+    """Return {name: code} of all that the bundle has, as this interpreter compiles it: marshalled.
 
-    For far sides with this one's bytecode magic number. Made once (some 25 ms), then from memory. Any thread.
+    For far sides with this one's bytecode magic number. Made once (some 25 ms), as the bundle. Any thread.
     """
     global _code
     packed = bundle()
     with _lock:
-        if not _code:
-            codes = {}
-            for name, is_package, source in read_bundle(packed):
-                path = "<plasmid>" + name[7:].replace(".", "/") + ("/__init__.py" if is_package else ".py")
-                codes[name] = compile(source, path, "exec", dont_inherit=True, optimize=0)
-            _code = zlib.compress(marshal.dumps(codes), 1)
+        _code = _code or _compiled(packed)
         return _code
+
+
+def _kept_or_made() -> "Tuple[bytes, bytes]":
+    """Return the bundle of our own sources, and the code of all that it has."""
+    sources = own_sources()
+    maker = _own_source("plasmid.boot.bundle", False)
+    key = kept.key_of([part for name, _, source in sources + [maker] for part in (name.encode(), source)])
+    found = kept.find(__file__, key)
+    if found is None:
+        packed = pack_bundle(sources)
+        found = packed, _compiled(packed)
+        kept.keep(__file__, key, found)
+    return found  # type: ignore[no-any-return]
+
+
+def _compiled(packed: bytes) -> bytes:
+    codes = {}
+    for name, is_package, source in read_bundle(packed):
+        path = "<plasmid>" + name[7:].replace(".", "/") + ("/__init__.py" if is_package else ".py")
+        codes[name] = compile(source, path, "exec", dont_inherit=True, optimize=0)
+    return marshal.dumps(codes)
 
 
 def own_sources() -> "List[Tuple[str, bool, bytes]]":

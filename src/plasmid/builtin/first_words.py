@@ -1,10 +1,12 @@
 """What a new far side is told first, which depends on where it is and on its interpreter.
 
-On this machine bytes cost next to nothing, and time does: compiling what was sent is half of what a start takes. So
-where the far interpreter has this one's bytecode magic number, compiled bodies follow the bundle unasked, and the
+Compiling what was sent is half of what a start takes. So where the far side is on this machine, and its interpreter has
+this one's bytecode magic number, it finds the code in memory that is shared (see shared_code.py), and beside it the
 answer to the question that a far side otherwise asks along with its hello. What boots it stays the bundle, which is the
 same everywhere: its sources are for tracebacks then, and for children of its own.
 """
+
+import os
 
 from plasmid.boot.bundle import booted_code, bundle
 from plasmid.builtin import bytecode
@@ -14,14 +16,16 @@ from plasmid.runtime import main as far_main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Optional, Tuple
+    from typing import Callable, Optional
 
     from plasmid.connect.connector import Connector
     from plasmid.connect.process import ChildProcess
     from plasmid.connect.starting import Progress, Started
     from plasmid.router import Router
 
-WITH_CODE, GUARDED = 1, 2  # bits of the byte with which the configuration begins
+# Bits of the byte with which the configuration begins: a descriptor of shared code is told behind it, to be closed; the
+# parent's watchdog ends this far side; what is there is for its interpreter, to be read before.
+SHARED, GUARDED, USABLE = 1, 2, 4
 
 
 class FirstWords:
@@ -33,6 +37,11 @@ class FirstWords:
         self._connector = connector
         self._address = address
         self._config = config
+        supply = connector.supply
+        may_share = connector.stays_here and (supply is None or supply.compiled)
+        self._shared = router.shared_code if may_share else None
+        self._shared_fd = -1
+        self._has_code = False
 
     def start(self, progress: "Optional[Progress]", given_up: "Callable[[], str]") -> "Started":
         """Start the far side, as connect.starting.start() does, or have a context clone itself."""
@@ -42,29 +51,45 @@ class FirstWords:
             started = forking.start(self._connector, self._config, progress, given_up)
             self._modules.expect(self._address, started.magic, (), is_on_this_machine=True)
             return started
+        if self._shared is not None:
+            self._shared_fd = self._shared.lend()
         try:
-            started = connecting.start(self._connector, self._fit, bundle, progress, given_up)
+            started = connecting.start(
+                self._connector, self._fit, self._pack, progress, given_up, inherited_fd=self._shared_fd
+            )
         except BaseException:
             self._modules.forget(self._address)
             raise
-        if not started.ahead_bytes:
+        finally:
+            if self._shared_fd >= 0:
+                os.close(self._shared_fd)
+        if not self._has_code:
             # It compiles what it got; what it asks for with its hello can be made ready meanwhile.
             self._modules.expect(self._address, started.magic, far_main.AFTER_HELLO, self._connector.stays_here)
         return started
 
-    def _fit(self, magic: bytes, process: "ChildProcess") -> "Tuple[bytes, bytes]":
-        """Return the configuration, and what follows the bundle."""
+    def _pack(self) -> bytes:
+        """Return the bundle. While the interpreter over there starts, so what takes long is done here."""
+        if self._shared_fd >= 0:
+            booted_code()
+        return bundle()
+
+    def _fit(self, magic: bytes, process: "ChildProcess") -> bytes:
+        """Return the configuration."""
         bits = 0
-        ahead = b""
-        here, supply = self._connector.stays_here, self._connector.supply
-        if here and magic == bytecode.MAGIC.hex().encode() and (not supply or supply.compiled):
-            bits |= WITH_CODE
-            self._modules.expect(self._address, magic, (), here)
-            parts = booted_code(), values.pack(self._modules.find(far_main.AFTER_HELLO, self._address))
-            ahead = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-        if here and self._guard(process):
+        shared = b""
+        if self._shared is not None and self._shared_fd >= 0:
+            bits |= SHARED
+            shared = self._shared_fd.to_bytes(4, "big") + self._shared.token
+        if self._shared is not None and shared and magic == bytecode.MAGIC.hex().encode():
+            self._modules.expect(self._address, magic, (), is_on_this_machine=True)
+            # Found for each, since it counts as sent; the same for all.
+            answer = values.pack(self._modules.find(far_main.AFTER_HELLO, self._address))
+            self._has_code = self._shared.fill(booted_code(), answer)
+            bits |= USABLE if self._has_code else 0
+        if self._connector.stays_here and self._guard(process):
             bits |= GUARDED
-        return bytes([bits]) + self._config, ahead
+        return bytes([bits]) + shared + self._config
 
     def _guard(self, process: "ChildProcess") -> bool:
         """Have a child of the root on this machine end with the root; False where it needs a watchdog of its own."""

@@ -55,8 +55,10 @@ PIECE_COUNT_MAX = 16
 PIECE_SIZE = 64 << 10
 # Far sides are booted with those, and ask for what else they need of them.
 _BOOTED_WITH = ("plasmid.core", "plasmid.runtime")
+# What a far side asks for first, unless it found it in memory that is shared with it.
+FIRST_ASKED = "plasmid.runtime.life"
 # What a module needs soon and names by text, since it may not import upwards.
-_NAMED_THERE = {"plasmid.runtime.life": ["plasmid.builtin.pieces"]}
+_NAMED_THERE = {FIRST_ASKED: ["plasmid.builtin.pieces"]}
 # What `copy` and `pickle` try to import, of another Python; a far side needn't ask whether it is here.
 ASKED_BY_STDLIB = ("org",)
 
@@ -190,6 +192,9 @@ class ModuleServer:
         reply = request.reply
         unknown: "List[str]" = []
         entries: "List[Entry]" = []
+        if FIRST_ASKED in request.names:  # so it has nothing: what was shared with it hasn't reached it
+            with self._lock:
+                self._sent.pop(request.address, None)
         for name in request.names:
             why = self.policy.refusal(name, request.address)
             if why is None:

@@ -81,10 +81,12 @@ class ChildProcess:
         environment: "Optional[Dict[str, str]]" = None,
         terminal: str = NO_TERMINAL,
         buffer_size: int = 0,
+        inherited_fd: int = -1,
     ) -> "ChildProcess":
         """Start argv. environment: all of it; None for our own. terminal: one of the table above.
 
         buffer_size: how many bytes may be on their way in each direction; 0 for what the system gives.
+        inherited_fd: one that it gets besides, under the same number.
 
         Raises OSError if there is no such program or it can't be started; nothing is left open then.
         """
@@ -110,7 +112,14 @@ class ChildProcess:
             stderr_fd, far_stderr_fd = os.pipe()
             opened += [stderr_fd, far_stderr_fd]
             popen = subprocess.Popen(
-                argv, bufsize=0, stdin=far, stdout=far, stderr=far_stderr_fd, env=environment, start_new_session=True
+                argv,
+                bufsize=0,
+                stdin=far,
+                stdout=far,
+                stderr=far_stderr_fd,
+                env=environment,
+                start_new_session=True,
+                pass_fds=[inherited_fd] if inherited_fd >= 0 else [],
             )
         except BaseException:
             for fd in opened:

@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
     from plasmid.connect.secret import Secret
 
-    # The configuration; or a function of the far side's magic number and of the program started here that returns it,
-    # and what follows the bundle.
-    Config = Union[bytes, Callable[[bytes, ChildProcess], Tuple[bytes, bytes]]]
+    # The configuration; or a function of the far side's magic number and of the program started here that returns it.
+    Config = Union[bytes, Callable[[bytes, ChildProcess], bytes]]
     # Called with a step's name and None when it begins, and with the seconds it took when it has succeeded.
     Progress = Callable[[str, Optional[float]], None]
 
@@ -42,9 +41,8 @@ class Started:
 
     process: what runs here; it holds the link until take_link(), and stderr_fd, which somebody must read (see
     ChildProcess). leftover: bytes of the link that came with the mark. version: of the Python
-    there. magic: its bytecode magic number in hex. boot_bytes: what was sent, arguments included, and ahead_bytes: of
-    what follows the bundle. steps: each step's name and seconds. deadline: on time.monotonic(), when connect_timeout is
-    over.
+    there. magic: its bytecode magic number in hex. boot_bytes: what was sent, arguments included. steps: each step's
+    name and seconds. deadline: on time.monotonic(), when connect_timeout is over.
     """
 
     def __init__(
@@ -57,7 +55,6 @@ class Started:
         self.magic = handshake.magic
         self.deadline = deadline
         self.boot_bytes = boot_bytes
-        self.ahead_bytes = 0
         self.steps: "List[Tuple[str, float]]" = []
         self._handshake = handshake
 
@@ -88,20 +85,22 @@ def start(
     bundle: "Union[bytes, Callable[[], bytes]]",
     progress: "Optional[Progress]" = None,
     given_up: "Callable[[], str]" = str,
+    inherited_fd: int = -1,
 ) -> Started:
     """Start a far side and send it the program. Blocks up to connect_timeout; any thread.
 
     bundle: the bytes, or a function that makes them: it is called while the interpreter over there starts.
     given_up: asked every LOOK_S or so why nobody wants this connection any more, "" while somebody does.
+    inherited_fd: a descriptor that what is started here gets besides.
     Raises ConnectError, which names the step; the process is gone then.
     """
     clock = _Clock(connector.connect_timeout)
     steps = Steps(progress)
     pack = _Once(bundle)
-    process, handshake, argv = _reach(connector, pack, steps, clock, given_up)
+    process, handshake, argv = _reach(connector, pack, steps, clock, given_up, inherited_fd)
     if handshake.lacks_python and connector.python_path is None:
         first = handshake.error
-        process, handshake, argv = _reach(connector.with_any_python(), pack, steps, clock, given_up)
+        process, handshake, argv = _reach(connector.with_any_python(), pack, steps, clock, given_up, inherited_fd)
         if handshake.error and not handshake.has_looked:
             handshake.error = first  # not even a shell to look with
     if handshake.error:
@@ -109,22 +108,26 @@ def start(
     try:
         steps.begin(STEP_SEND)
         program = pack()
-        config, ahead = (config, b"") if isinstance(config, bytes) else config(handshake.magic, process)
+        config = config if isinstance(config, bytes) else config(handshake.magic, process)
         sizes = len(config).to_bytes(4, "big") + len(program).to_bytes(4, "big")
-        _send(process, handshake, sizes + config + program + ahead, clock, given_up)
+        _send(process, handshake, sizes + config + program, clock, given_up)
         steps.end()
     except BaseException:
         process.close()
         raise
     boot_bytes = sum(len(word.encode()) + 1 for word in argv) + len(sizes) + len(config) + len(program)
     started = Started(connector, process, handshake, clock.deadline, boot_bytes)
-    started.ahead_bytes = len(ahead)
     started.steps = steps.taken
     return started
 
 
 def _reach(
-    connector: Connector, pack: "_Once", steps: "Steps", clock: "_Clock", given_up: "Callable[[], str]"
+    connector: Connector,
+    pack: "_Once",
+    steps: "Steps",
+    clock: "_Clock",
+    given_up: "Callable[[], str]",
+    inherited_fd: int,
 ) -> "Tuple[ChildProcess, Handshake, List[str]]":
     """Start the program and read until the mark. The process is closed if the handshake has failed.
 
@@ -147,7 +150,7 @@ def _reach(
     step = "start %s" % connector.program
     steps.begin(step)
     try:
-        process = _spawn(connector, argv, bool(secrets))
+        process = _spawn(connector, argv, bool(secrets), inherited_fd)
         process.program = connector.program  # argv may start with a helper of its
     except OSError as error:
         raise _spawn_failure(handshake, step, argv[0], error) from error
@@ -163,15 +166,16 @@ def _reach(
     return process, handshake, argv
 
 
-def _spawn(connector: Connector, argv: "List[str]", has_secrets: bool) -> ChildProcess:
+def _spawn(connector: Connector, argv: "List[str]", has_secrets: bool, inherited_fd: int) -> ChildProcess:
+    options = connector.buffer_size, inherited_fd
     try:
-        return ChildProcess.spawn(argv, connector.environment(), connector.terminal, connector.buffer_size)
+        return ChildProcess.spawn(argv, connector.environment(), connector.terminal, *options)
     except NoTerminal:
         # In a container without /dev/pts, say. Who isn't asked needs none.
         if has_secrets:
             raise
         instead = NO_TERMINAL if connector.terminal == BESIDE else AROUND_NOTHING
-        return ChildProcess.spawn(argv, connector.environment(), instead, connector.buffer_size)
+        return ChildProcess.spawn(argv, connector.environment(), instead, *options)
 
 
 class _Clock:

@@ -39,12 +39,12 @@ IMPORT_TIMEOUT_S = 60.0
 def main(config: bytes, bundle: bytes, ahead: bytes) -> None:
     """Run this process as the context that `config` describes, until its end.
 
-    config: a byte for the loader, and a packed dict with address, name, root (the root's name). ahead: the answer to
-    the first question, packed, if it was sent unasked.
+    config: what is for the loader, and a packed dict with address, name, root (the root's name). ahead: the answer to
+    the first question, packed, if it was there unasked.
     """
     global BOOT_BUNDLE, runtime
     BOOT_BUNDLE = bundle
-    settings = values.unpack(config[1:])
+    settings = values.unpack(config[21 if config[0] & 1 else 1 :])
     read_fd, write_fd = _take_link()
     facts = {"pid": os.getpid(), "python": "%d.%d.%d" % sys.version_info[:3], "host": os.uname().nodename}
     runtime = Runtime(settings["address"], settings["name"], facts)
