@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from plasmid.builtin.modules import NAMES_COUNT_MAX, ModuleServer
-from plasmid.builtin.packing import SOURCE_LEVEL
+from plasmid.builtin.packing import SOURCE_LEVEL, stored
 from plasmid.core.address_text import parse
 from plasmid.runtime import importer
 from plasmid.runtime.runtime import Runtime
@@ -241,6 +241,13 @@ def test_within_this_machine_nothing_is_compressed_and_elsewhere_everything(file
     files.write(shop="price = 8\n" * 20)
     server.permit(CHILD, "shop")
     assert 0 not in levels(server.find(["shop"], CHILD)["found"][0]), "another one could get its number"
+
+
+def test_what_is_not_compressed_is_in_the_form_of_zlib_whatever_its_size() -> None:
+    for size in (0, 1, 65534, 65535, 65536, 131070, 131071, 200_000):
+        data = bytes(number % 251 for number in range(size))
+        assert zlib.decompress(stored(data)) == data
+        assert len(stored(data)) == 2 + max(1, -(-size // 65535)) * 5 + size + 4
 
 
 def test_a_relay_compresses_what_came_otherwise_before_it_leaves_the_machine(

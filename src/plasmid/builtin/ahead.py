@@ -32,6 +32,10 @@ class Ahead:
         """Whether a module is in one of the packages that were asked for."""
         return name.partition(".")[0] in self._own
 
+    def was_given(self, name: str) -> bool:
+        """Whether it needn't be followed any more."""
+        return name in self._seen
+
     def follow(self, names: "Iterable[str]") -> None:
         """Add names, and the packages around them, to come before those that wait already."""
         near: "List[str]" = []

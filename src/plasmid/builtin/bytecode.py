@@ -62,9 +62,9 @@ class Compiled:
             self._marshalled = marshal.dumps(self.code)
         return self._marshalled
 
-    def packed(self, level: int = LEVEL) -> bytes:
-        """Return it as it travels to an interpreter with this one's magic number. level: of zlib."""
-        return MAGIC + zlib.compress(self.marshalled(), level)
+    def packed(self) -> bytes:
+        """Return it as it travels to an interpreter with this one's magic number."""
+        return MAGIC + zlib.compress(self.marshalled(), LEVEL)
 
 
 def compiled(source: str, path: str) -> "Optional[Compiled]":

@@ -289,7 +289,8 @@ class ModuleServer:
         ahead.follow(
             name
             for name in names
-            if not name.startswith(_BOOTED_WITH)
+            if not ahead.was_given(name)
+            and not name.startswith(_BOOTED_WITH)
             and self.policy.refusal(name, address) is None
             and self.policy.not_permitted(name, address) is None
         )

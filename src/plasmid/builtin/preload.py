@@ -2,7 +2,7 @@
 
 import sys
 
-from plasmid.runtime import importer, main
+from plasmid.runtime import importer, main, missing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def preload(contexts: "Iterable[Context]", *names: str) -> None:
 def fetch(names: "List[str]") -> "Dict[str, str]":
     """Far side: ask the parent for those modules that aren't here; return which can't be had, and why."""
     own = importer.current
-    if own is None or main.runtime is None:
+    if own is None or main.runtime is None or missing.current is None:
         return {}
     wanted = [name for name in names if name not in own.modules and name not in sys.modules]
     if not wanted:
@@ -41,6 +41,8 @@ def fetch(names: "List[str]") -> "Dict[str, str]":
     # All of it, and not piece by piece as an import would.
     reply = main._ask_parent(main.runtime)(wanted)
     own.take(reply)
+    for name in list(reply["refused"]) + reply["missing"]:
+        missing.current.keep_absent(name)
     why = dict(reply["refused"])  # type: Dict[str, str]
     why.update((name, "there is no such module") for name in reply["missing"])
     return {name: why[name] for name in wanted if name in why}  # of others it is said ahead
