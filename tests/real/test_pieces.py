@@ -97,6 +97,31 @@ def test_what_was_asked_for_runs_before_the_rest_was_looked_for_and_is_waited_fo
     assert context.call(far_modules.import_all, "shop_in_pieces_tax") == 1
 
 
+SHOP_AFTER_ALL_CAME = """
+import threading
+from plasmid.builtin import pieces
+with open({fifo!r}, "wb") as file:
+    file.write(b"1")
+while not any(isinstance(each, pieces.Question) for each in pieces.current.came):
+    threading.Event().wait(0.01)  # there is nothing to wait on: what came waits to be taken in
+try:
+    import shop_in_pieces.nowhere
+except ImportError:
+    from shop_in_pieces import goods
+"""
+
+
+# U4
+def test_what_was_said_not_to_come_is_not_asked_for_though_nobody_has_looked_at_that_yet(
+    gate: Gate, context: plasmid.Context, tmp_path: Path
+) -> None:
+    text = SHOP_AFTER_ALL_CAME.format(fifo=str(tmp_path / "fifo"))
+    (tmp_path / "shop_in_pieces" / "__init__.py").write_text(text)
+    before = context.call(far_modules.questions)
+    assert context.call(far_modules.import_all, "shop_in_pieces") == 2
+    assert context.call(far_modules.questions) - before == 1
+
+
 def test_what_was_announced_and_does_not_come_is_asked_for(
     gate: Gate, context: plasmid.Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ from _socket import AF_UNIX, SOCK_STREAM, socketpair
 from time import monotonic, sleep
 
 from plasmid import forks, surroundings
+from plasmid.builtin import pieces
 from plasmid.builtin.bytecode import MAGIC
 from plasmid.connect.handshake import Handshake
 from plasmid.connect.process import ChildProcess
@@ -405,6 +406,7 @@ def _boot(settings: "Dict[str, Any]", old: Runtime, link_fd: int) -> Runtime:
     found = importer.current
     assert found is not None
     found.asking.clear()
+    pieces.current = None  # what was on its way came by the other process's link
     found.ask = far_main._ask_parent(runtime)
     found.ask([])  # it has all that it needs: this waits for the parent's hello
     return runtime

@@ -109,11 +109,11 @@ class Arrivals:
     def bring(self, name: str) -> bool:
         """Have a module here, or know why not; False if neither is so. Raises how the question ended, if it failed."""
         self.take_in()
-        while name not in self._own.modules and name in self.coming:
+        while not self._is_known(name) and name in self.coming:
             question = self.coming.get(name)
             if question is not None and self._await(name, question):
                 return True
-        if name in self._own.modules:
+        if self._is_known(name):
             return True
         question = self._ask(name)
         if self._await(name, question):
@@ -121,6 +121,11 @@ class Arrivals:
         if question.error is not None:
             raise question.error
         return False
+
+    def _is_known(self, name: str) -> bool:
+        """Whether the module is here, or was said not to come, a moment ago."""
+        absent = missing.current.absent.get(name, 0.0) if missing.current is not None else 0.0
+        return name in self._own.modules or absent > monotonic()
 
     def settle(self, name: str) -> None:
         """Have a module here that the parent says it has sent."""
