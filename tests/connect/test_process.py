@@ -140,6 +140,26 @@ def test_what_it_started_goes_with_it(then: str, statuses: "set[int]") -> None:
     assert process.poll() in statuses
 
 
+class EndsJustThen(ChildProcess):
+    """A program that ends right after it was looked at whether it has."""
+
+    def _has_ended(self) -> "bool | None":
+        found = super()._has_ended()
+        if found is False:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        return found
+
+
+def test_what_it_started_goes_with_it_even_if_it_ends_while_it_is_looked_at() -> None:
+    code = "import subprocess, time; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
+    process = EndsJustThen.spawn([sys.executable, "-c", code])
+    started = int(read(process.link_fd))
+    assert [process.poll(), process.poll()] == [None, -signal.SIGKILL]
+    wait_gone(started)
+    process.close()
+
+
 def test_a_program_that_cannot_be_started_leaves_nothing_open() -> None:
     with pytest.raises(FileNotFoundError):
         ChildProcess.spawn(["/nowhere/python3"])

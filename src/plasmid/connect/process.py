@@ -140,12 +140,18 @@ class ChildProcess:
 
     def poll(self) -> "Optional[int]":
         """Return its exit status, negative for a signal, or None while it runs. Never blocks."""
-        if self._popen.returncode is None and self._has_ended():
-            # Before it is reaped: afterwards its number may be somebody else's.
-            self._kill_group()
-            self._unguard()
+        if self._popen.returncode is None:
+            ended = self._has_ended()
+            if ended is False:
+                return None  # not reaped, should it end just now: it goes with its group, or not yet
+            if ended:
+                # Before it is reaped: afterwards its number may be somebody else's.
+                self._kill_group()
+                self._unguard()
         status = self._popen.poll()
-        if status is not None:
+        if status is not None and self.is_guarded:
+            # That couldn't be seen before. While anybody is left in its group the number is taken.
+            self._kill_group()
             self._unguard()
         return status
 
@@ -232,11 +238,12 @@ class ChildProcess:
             except OSError:
                 pass  # there is no watchdog any more
 
-    def _has_ended(self) -> bool:
+    def _has_ended(self) -> "Optional[bool]":
+        """Return whether it has, and hasn't been reaped yet; None if that can't be seen here."""
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except (AttributeError, OSError):
-            return False  # macOS before Python 3.13; or somebody else has reaped it
+            return None  # macOS before Python 3.13; or somebody else has reaped it
 
     def _kill_group(self) -> None:
         try:
