@@ -144,8 +144,8 @@ def put(
     shortcut = None
     try:
         status = os.fstat(fd)
-        if stat.S_ISREG(status.st_mode) and descriptors.SIZE_MIN <= status.st_size <= size_max and not digest | resume:
-            shortcut = _shortcut(context, what, status.st_dev)
+        is_long = stat.S_ISREG(status.st_mode) and descriptors.SIZE_MIN <= status.st_size <= size_max
+        shortcut = _shortcut(context, what, status.st_dev) if is_long and not (digest or resume) else None
         if shortcut is not None:
             args["offer"] = shortcut.offer
         with _open_stream(context, "receive", args, deadline) as stream:
