@@ -258,13 +258,14 @@ class ModuleServer:
         count = size = piece_size = 0
         due = 1
         while True:
-            if in_pieces and ahead and (len(request.reply["found"]) >= due or piece_size >= PIECE_SIZE):
-                if request.send_piece(ahead):
-                    due = min(due * 2, PIECE_COUNT_MAX)
-                    piece_size = 0
             name = ahead.next()
             if name is None or request.is_cancelled:
                 return
+            # Before there is work to do; what is packed already makes nobody wait.
+            is_due = name not in self._entries and (len(request.reply["found"]) >= due or piece_size >= PIECE_SIZE)
+            if in_pieces and is_due and request.send_piece(name, ahead):
+                due = min(due * 2, PIECE_COUNT_MAX)
+                piece_size = 0
             with self._lock:
                 known = name in sent
                 entry_ahead = self._entries.get(name) if known else None
@@ -447,10 +448,10 @@ class Request:
         """Whether nobody waits for the answer any more."""
         return self._job is not None and self._job.cancelled
 
-    def send_piece(self, ahead: Ahead) -> bool:
+    def send_piece(self, name: str, ahead: Ahead) -> bool:
         """Send what is in the reply by now; False if it has to stay there, for now.
 
-        ahead: what the next pieces, or the reply, will be about.
+        name, ahead: what the next pieces, or the reply, will be about.
         """
         if self.question is None:
             return False
@@ -458,7 +459,7 @@ class Request:
         if not _is_clear(self._job.runtime, self.address):
             return False
         reply = self.reply
-        piece = {"question": self.question, "coming": ahead.announce(), "python": reply["python"]}
+        piece = {"question": self.question, "coming": [name, *ahead.announce()], "python": reply["python"]}
         piece.update(found=reply["found"], missing=reply["missing"] + self.in_vain, refused=reply["refused"])
         try:
             Context(self._job.runtime, self.address).send_call("s", pieces.SERVICE, "take", piece, no_reply=True)
