@@ -20,7 +20,7 @@ from plasmid.core.errors import ProtocolError, ReceiverClosed
 from plasmid.core.remote import shown
 from plasmid.runtime.context import deadline_after
 from plasmid.runtime.receivers import Sender
-from plasmid.service.streams import Inflow, open_stream
+from plasmid.service.streams import Inflow, StreamEnded, open_stream
 from plasmid.surroundings import surroundings
 
 TYPE_CHECKING = False
@@ -160,9 +160,9 @@ def put(
                     if type(item) is list and item and item[-1][0] == "fail":
                         raise TransferError(what, item[-1][1])
                     sender.put(item, None if deadline is None else max(0.0, deadline - monotonic()))
-                found = stream.get()
+                found = _said(stream, context)
             except ReceiverClosed:
-                stream.get()  # it takes no more, and says itself why not
+                _said(stream, context)  # it takes no more, and says itself why not
                 raise
             finally:
                 sender.close()
@@ -180,11 +180,20 @@ def _open_stream(context: "Context", method: str, args: "Dict[str, Any]", deadli
 
 def _place(stream: "Stream", context: "Context") -> "Tuple[Sender, int, bytes, bool]":
     """Return where the other side wants the items, how much it has already, the digest of that, and what it handed."""
-    found = stream.get()
+    found = _said(stream, context)
     if type(found) is list and [type(part) for part in found] == [Sender, int, bytes, bool]:
         if found[0].address == context.address and found[1] >= 0:
             return found[0], found[1], found[2], found[3]
     raise ProtocolError("FileService.receive", str(context), "it doesn't say where the items are to go")
+
+
+def _said(stream: "Stream", context: "Context") -> "Any":
+    """Return what the other side says next."""
+    try:
+        return stream.get()
+    except StreamEnded:
+        found = "its answer ended before it said what became of what was put there"
+        raise ProtocolError("FileService.receive", str(context), found) from None
 
 
 def _shortcut(context: "Context", what: str, device: int) -> "Optional[Shortcut]":

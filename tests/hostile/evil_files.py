@@ -187,6 +187,9 @@ class EvilFiles(plasmid.Service):
             receiver.get(10)
         elif EvilFiles.doing == "no place":
             yield 7
+        elif EvilFiles.doing == "an end after the place":
+            yield [sender, 0, b"", False]
+            receiver.get(10)
         elif EvilFiles.doing == "a wrong place":
             yield [sender, 0, "digest", False]
         elif EvilFiles.doing == "a place before the beginning":
