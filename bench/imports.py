@@ -1,7 +1,7 @@
 """Measures how long an import takes on a far side, from memory, beside an import from its own disk.
 
-    python bench/imports.py                  nine rounds
-    python bench/imports.py --rounds 15      more of them
+    python bench/imports.py                  25 rounds, a minute
+    python bench/imports.py --rounds 5       fewer of them
     python bench/imports.py --quick          one round of ten modules: to see that all works
     python bench/imports.py --write FILE     also write the page there
 
@@ -30,7 +30,7 @@ if __name__ == "__main__":
 import plasmid
 from bench import far_imports, machine
 
-ROUNDS = 9
+ROUNDS = 25
 MODULES = 100
 QUICK_MODULES = 10
 HUNDRED = "bench_hundred"
