@@ -100,7 +100,7 @@ promises: $(TEST)
 
 bench: $(BENCH)
 	$(PYTHON_IN_VENV) bench/run.py --peers --write docs/performance.md $(ARGS)
-	$(PYTHON_IN_VENV) bench/beside.py
+	$(PYTHON_IN_VENV) bench/beside.py --write docs/beside.md
 
 instructions: $(BASE)
 	$(PYTHON_IN_VENV) bench/gate.py $(ARGS)

@@ -1,6 +1,7 @@
 """Measures small calls beside large transfers: on the same link, both ways, and where somebody reads nothing.
 
     python bench/beside.py [--mib 1024] [--rounds 3]
+    python bench/beside.py --write docs/beside.md    also write the page
 
 Each round measures every row in turn; the table has the medians over the rounds. What must be reached is printed with
 it: 20 ms for the 99th percentile beside a transfer of 1 GiB. On a machine that has other work to do the first row, with
@@ -8,6 +9,7 @@ nothing beside it, says how much of that isn't ours.
 """
 
 import argparse
+import datetime
 import os
 import signal
 import statistics
@@ -23,8 +25,16 @@ if __name__ == "__main__":
     sys.path[:1] = [str(root), str(root / "src")]
 
 import plasmid
+from bench import machine
 from tests.real import far
 
+INTRODUCTION = """\
+# Small calls beside large transfers
+
+How long a call of a service takes, one after the other from one thread, while something large is on its way, measured
+by `make bench`. The first row has nothing beside it. The rows take turns; the figures are medians over the rounds.
+
+"""
 MUST_P99_S = 0.020
 ALONE_CALLS = 2000
 MIB = 1 << 20
@@ -114,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure small calls beside large transfers.")
     parser.add_argument("--mib", type=int, default=1024, help="how much is transferred")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="also write the page there")
     options = parser.parse_args()
     found: dict[str, list[tuple[int, float, float]]] = {name: [] for name in ROWS}
     for _ in range(options.rounds):
@@ -124,14 +135,19 @@ def main() -> None:
                 times = measure(router, context, options.mib)
                 cuts = statistics.quantiles(times, n=100)
                 found[name].append((len(times), cuts[49], cuts[98]))
-    print(f"A small call, {options.mib} MiB; medians of {options.rounds} rounds\n")
-    print("| | calls | p50 | p99 |\n|---|--:|--:|--:|")
+    lines = [f"| a small call, {options.mib} MiB | calls | p50 | p99 |", "|---|--:|--:|--:|"]
     is_over = False
     for name, rounds in found.items():
         count, p50_s, p99_s = (statistics.median(column) for column in zip(*rounds, strict=True))
         is_over = is_over or p99_s > MUST_P99_S
-        print(f"| {name} | {count:.0f} | {p50_s * 1e3:.2f} ms | {p99_s * 1e3:.2f} ms |")
-    print(f"\nmust be reached: p99 of at most {MUST_P99_S * 1e3:.0f} ms: {'no' if is_over else 'yes'}")
+        lines.append(f"| {name} | {count:.0f} | {p50_s * 1e3:.2f} ms | {p99_s * 1e3:.2f} ms |")
+    lines += ["", f"A p99 of at most {MUST_P99_S * 1e3:.0f} ms must be reached: {'**no**' if is_over else 'yes'}.", ""]
+    lines += [f"- {line}" for line in machine.description()[:2]]
+    lines.append(f"- {options.rounds} rounds on {datetime.date.today().isoformat()}")
+    lines.append(f"- the load was {os.getloadavg()[0]:.1f} at their end")
+    print("\n".join(lines))
+    if options.write:
+        options.write.write_text(INTRODUCTION + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ for each, in {rounds} rounds.
 
 
 FURTHER = """\
-How the cost of a frame, and of a loss, grows with the tree is told in [scale](scale.md).
+How the cost of a frame, and of a loss, grows with the tree is told in [scale](scale.md), and what a large
+transfer costs the small calls beside it in [beside](beside.md).
 """
 
 
