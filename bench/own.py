@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import plasmid
-from bench import probe
+from bench import probe, shared
 from bench.machine import python_without_packages
 from bench.moves import Copier
 from bench.subject import Subject
@@ -84,12 +84,12 @@ class Own(Subject):
             call.result()
 
     def shared_key(self, child: OwnChild, callers: int) -> "tuple[float, int]":
-        shared = child.context.service(probe.Shared)
-        shared.find(key="first", seconds=0.0)  # it is there
+        client = child.context.service(shared.Shared)
+        client.find(key="first", seconds=0.0)  # it is there
         start = perf_counter()
-        for call in [shared.find.start(key="key", seconds=0.2) for _ in range(callers)]:
+        for call in [client.find.start(key="key", seconds=0.2) for _ in range(callers)]:
             call.result()
-        return perf_counter() - start, int(child.context.call(probe.runs_of, "key"))
+        return perf_counter() - start, int(child.context.call(shared.runs_of, "key"))
 
     def echo(self, child: OwnChild, data: bytes) -> bytes:
         return child.context.call(probe.echo, data)  # type: ignore[no-any-return]

@@ -1,9 +1,12 @@
-"""What Plasmid's children are asked to run. A module of its own: it travels to them."""
+"""What Plasmid's children are asked to run. A module of its own, as it travels to them, with all that it imports."""
 
-from time import perf_counter, sleep
-from typing import Any
+from time import perf_counter
 
 import plasmid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Probe(plasmid.Service):
@@ -15,29 +18,8 @@ class Probe(plasmid.Service):
         return {"key": key, "n": n, "ok": True}
 
 
-class Shared(plasmid.Service):
-    """A method that takes long, and is run once for all who ask the same."""
-
-    invoker_class = plasmid.service.DeduplicatingInvoker
-
-    @plasmid.expose(plasmid.AllowAny())
-    def find(self, key: str, seconds: float) -> str:
-        """Return the key after so long."""
-        found.append(key)
-        sleep(seconds)
-        return key
-
-
-found: "list[str]" = []  # by Shared.find(), a key for each time that it ran
-
-
-def runs_of(key: str) -> int:
-    """Return how often Shared.find() has run for a key."""
-    return found.count(key)
-
-
 @plasmid.takes_econtext
-def calls_up(count: int, econtext: Any) -> "list[float]":
+def calls_up(count: int, econtext: "Any") -> "list[float]":
     """Call the root's Probe so many times; return the seconds of each call."""
     probe = econtext.master.service(Probe)
     times = []
