@@ -196,8 +196,16 @@ def test_a_silent_peer_is_asked_and_then_cut() -> None:
     assert expired(end, 100.0 + SILENCE_MAX_S) == "no whole frame came for 35 s"
 
 
-@pytest.mark.parametrize("kind", [Kind.PONG, Kind.PING, Kind.CALL])
-def test_any_whole_frame_is_a_sign_of_life(kind: int) -> None:
+def test_a_peer_that_only_asks_is_cut_since_it_may_hear_nothing() -> None:  # D4
+    end = link(LinkState.OPEN)
+    for second in (111.0, 122.0, 133.0):
+        end.take(said(Kind.PING), second)
+    assert (expired(end, 134.9), {one[0] for one in sent(end)}) == (None, {"PING", "PONG"})
+    assert expired(end, 100.0 + SILENCE_MAX_S) == "no whole frame came for 35 s"
+
+
+@pytest.mark.parametrize("kind", [Kind.PONG, Kind.CALL])
+def test_any_other_whole_frame_is_a_sign_of_life(kind: int) -> None:
     end = link(LinkState.OPEN)
     end.take(said(kind), 130.0)
     sent(end)
@@ -231,11 +239,11 @@ def test_a_peer_that_says_goodbye_and_stays_is_cut() -> None:
     end = link(LinkState.OPEN)
     end.take(said(Kind.GOODBYE, b"bye"), 100.0)
     for hour in range(101, 130):  # as long as we haven't said goodbye ourselves, there may be something to finish
-        end.take(said(Kind.PING), float(hour))
+        end.take(said(Kind.PONG), float(hour))
         assert expired(end, float(hour)) is None
     end.say_goodbye("goodbye")
     for later in (130.0, 135.0, 139.9):
-        end.take(said(Kind.PING), later)
+        end.take(said(Kind.PONG), later)
         assert expired(end, later) is None
     assert expired(end, 140.0) == "it said goodbye and stayed"
 
@@ -244,7 +252,7 @@ def test_a_peer_that_was_told_goodbye_may_finish_what_it_does() -> None:
     end = link(LinkState.OPEN)
     end.say_goodbye("enough")
     for hour in range(101, 200):
-        end.take(said(Kind.PING), float(hour))
+        end.take(said(Kind.PONG), float(hour))
         assert expired(end, float(hour)) is None
 
 

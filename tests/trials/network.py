@@ -15,8 +15,7 @@ from tests.real.chaos import network
 from tests.real.lab import netlab
 
 TRIALS = 10
-# 40 s are promised from when nothing comes any more: where only the way to the host is cut, it asks once after 10 s.
-KNOWN_MAX_S = 50.0
+KNOWN_MAX_S = 40.0
 ALLOWED = {"ContextLost", "NotSent"}
 
 

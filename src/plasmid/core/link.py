@@ -67,7 +67,7 @@ class Link:
     id: 0 for the link to the parent, else the child's number. own: this context's address. peer: what every source
     that comes in must lie within. hello: what the peer said of itself, once it has. replies: the long answers to our
     calls, on books of their own: they must not wait for calls that are served here, for those may wait for them.
-    heard_at: when a whole frame came last.
+    heard_at: when a whole frame came last, but for pings: who asks for a sign of life may hear nothing of us.
     """
 
     def __init__(self, id: int, own: bytes, peer: bytes, now: float) -> None:
@@ -105,8 +105,9 @@ class Link:
 
         Raises FrameError where it isn't allowed in this state.
         """
-        self.heard_at = now
         kind = frame.kind
+        if kind != Kind.PING:
+            self.heard_at = now
         word = _ROUTED if kind >= ROUTED_MIN else _WORDS[kind]
         state = TRANSITIONS.get((self.state, word))
         if state is None:
