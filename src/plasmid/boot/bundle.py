@@ -36,9 +36,9 @@ BOOTED = (
 ).split()
 
 # Runs on the far side in the first stage's globals: c (configuration), b (bundle), s (b decompressed), n (read a u32).
-# It starts the watchdog by hand, while there is little in memory, makes {name: (is_package,
-# path, source, and the code if there is some)}, starts the importer by hand too (nothing can be imported before it is
-# there), and leaves to main. c and b leave the globals on the way: `__main__` must not keep the configuration alive.
+# It starts the watchdog by hand, while there is little in memory, makes {name: (is_package, path, source, and the code
+# if there is some)}, starts the importer by hand too (nothing can be imported before it is there), and leaves to main.
+# c and b leave the globals on the way: `__main__` must not keep the configuration alive.
 LOADER = """\
 index, _, text = s[4 + n(s):].partition(b"\\n\\n")
 sources = {}

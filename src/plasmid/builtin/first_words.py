@@ -81,12 +81,12 @@ class FirstWords:
         if self._shared is not None and self._shared_fd >= 0:
             bits |= SHARED
             shared = self._shared_fd.to_bytes(4, "big") + self._shared.token
-        if self._shared is not None and shared and magic == bytecode.MAGIC.hex().encode():
-            self._modules.expect(self._address, magic, (), is_on_this_machine=True)
-            # Found for each, since it counts as sent; the same for all.
-            answer = values.pack(self._modules.find(far_main.AFTER_HELLO, self._address))
-            self._has_code = self._shared.fill(booted_code(), answer)
-            bits |= USABLE if self._has_code else 0
+            if magic == bytecode.MAGIC.hex().encode():
+                self._modules.expect(self._address, magic, (), is_on_this_machine=True)
+                # Found for each, since it counts as sent; packed once, as it is the same for all.
+                answer = self._modules.find(far_main.AFTER_HELLO, self._address)
+                self._has_code = self._shared.is_filled or self._shared.fill(booted_code(), values.pack(answer))
+                bits |= USABLE if self._has_code else 0
         if self._connector.stays_here and self._guard(process):
             bits |= GUARDED
         return bytes([bits]) + shared + self._config

@@ -21,13 +21,13 @@ TOKEN_SIZE = 16
 class SharedCode:
     """That of one router, made when it is first lent. Any thread.
 
-    lock: of the router, so that a fork finds it free.
+    lock: of the router, so that a fork finds it free. is_filled: whether all is there.
     """
 
     def __init__(self, lock: "Any") -> None:
         self._lock = lock
         self._fd = -1
-        self._is_filled = False
+        self.is_filled = False
         self._is_over = False
         self.token = os.urandom(TOKEN_SIZE)
 
@@ -45,15 +45,15 @@ class SharedCode:
     def fill(self, code: bytes, answer: bytes) -> bool:
         """Write it, unless it is there; say whether it is. code: marshalled. answer: packed."""
         with self._lock:
-            if not self._is_filled and self._fd >= 0:
+            if not self.is_filled and self._fd >= 0:
                 data = self.token + marshal.dumps((marshal.loads(code), answer))
                 try:
-                    self._is_filled = _write_sealed(self._fd, data)
+                    self.is_filled = _write_sealed(self._fd, data)
                 except (ImportError, OSError):
                     pass
-                if not self._is_filled:
+                if not self.is_filled:
                     self._close()
-            return self._is_filled
+            return self.is_filled
 
     def close(self) -> None:
         """Lend it no more. Again is no error."""
