@@ -11,8 +11,10 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from plasmid.connect.many import end_all
+from plasmid.core import values
 from plasmid.core.errors import PlasmidError, UnsendableValue
 from plasmid.runtime.context import Call, deadline_var
+from plasmid.runtime.naming import argument_named, name_of
 from plasmid.runtime.ports import Latch
 
 TYPE_CHECKING = False
@@ -196,8 +198,17 @@ class Fleet:
         self.shutdown()
 
     def call(self, fn: "Callable[..., T]", *args: "Any", **kwargs: "Any") -> "Answers[T]":
-        """Return the answers of fn(*args, **kwargs) on each context, as Context.call() makes it; at once."""
-        return self._round(lambda context: context.call_async(fn, *args, **kwargs))
+        """Return the answers of fn(*args, **kwargs) on each context, as Context.call() makes it; at once.
+
+        The arguments are encoded now, once for all of them. Long bytes among them aren't copied: they go as they are
+        when each call is started.
+        """
+        what = "%s.%s" % name_of(fn)
+        try:
+            arguments = values.Encoded(values.encode([list(args), kwargs], what))
+        except UnsendableValue as error:
+            raise argument_named(error, what) from None
+        return self._round(lambda context: context.send_function(fn, arguments, False))
 
     def each(self, start: "Callable[[Context], Future[T]]") -> "Answers[T]":
         """Return the answers of the call that start(context) starts, for each context.
@@ -228,12 +239,23 @@ class FleetService:
         self._cls = cls
 
     def __getattr__(self, name: str) -> "Callable[..., Answers[Any]]":
-        if name not in self._cls.exposed:
+        method = self._cls.exposed.get(name)
+        if method is None:
             known = ", ".join(self.__dir__()) or "nothing"
             raise AttributeError("%s exposes no method %r; it exposes %s" % (self._cls.__name__, name, known))
 
         def call(*args: "Any", **kwargs: "Any") -> "Answers[Any]":
-            return self._fleet.each(lambda context: getattr(context.service(self._cls), name).start(*args, **kwargs))
+            if method.is_stream or method.is_no_reply:
+                kind = method.kind if method.is_stream else "@no_reply"
+                raise TypeError("%s is %s; what is called on each context has one answer" % (method.title, kind))
+            arguments = values.Encoded(values.encode(method.bind(args, kwargs), method.title))
+            classes = method.result_classes()
+
+            def start(context: "Context") -> "Any":
+                service = context.service_name(self._cls)
+                return context.send_call("s", service, method.name, arguments, deadline_var.get(), classes=classes)
+
+            return self._fleet.each(start)
 
         return call
 

@@ -2,14 +2,26 @@
 
 import os
 import threading
+from collections import namedtuple
 
 import plasmid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
-WAIT_S = 20.0
+encodings: "list[Span]" = []
+
+
+class Span(namedtuple("Span", "first last")):
+    """A value that notes each time it is encoded."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> "Iterator[int]":
+        encodings.append(self)
+        return super().__iter__()
 
 
 class Meter(plasmid.Service):
@@ -21,9 +33,19 @@ class Meter(plasmid.Service):
         return by * 7 + offset
 
     @plasmid.expose(plasmid.AllowParents())
+    def length(self, span: Span) -> int:
+        """Return the length of a span."""
+        return length(span)
+
+    @plasmid.expose(plasmid.AllowParents())
     def rows(self) -> "Iterator[int]":
         """Give an item."""
         yield 1
+
+
+def length(span: "Any") -> int:
+    """Return the length of a span."""
+    return int(span.last - span.first)
 
 
 def fail_on(pid: int) -> int:

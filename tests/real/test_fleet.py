@@ -96,13 +96,34 @@ def test_a_service_is_called_on_all_of_them(fleet: plasmid.Fleet) -> None:
     meters = fleet.service(Meter)
     assert named(meters.scaled(2, offset=1).results) == [("a", 15), ("b", 15), ("c", 15)]
     assert fleet.each(lambda context: context.service(Meter).scaled.start(1)).values() == [7, 7, 7]
-    assert dir(meters) == ["rows", "scaled"]
-    with pytest.raises(AttributeError, match=r"^Meter exposes no method 'sclaed'; it exposes rows, scaled$"):
+    assert dir(meters) == ["length", "rows", "scaled"]
+    with pytest.raises(AttributeError, match=r"^Meter exposes no method 'sclaed'; it exposes length, rows, scaled$"):
         meters.sclaed(1)
-    with pytest.raises(TypeError, match=r"^what is to be started on each context is a call with one answer, not "):
+    with pytest.raises(TypeError, match=r"^Meter.rows is a generator; what is called on each context has one answer$"):
         meters.rows()
+    with pytest.raises(TypeError, match=r"^what is to be started on each context is a call with one answer, not "):
+        fleet.each(lambda context: context.service(Meter).rows.start())  # type: ignore
     with pytest.raises(TypeError, match=r"by"):
         meters.scaled()
+
+
+def test_arguments_are_encoded_once_for_all_of_them(fleet: plasmid.Fleet) -> None:
+    far_fleet.encodings.clear()
+    span = far_fleet.Span(2, 5)
+    assert next(iter(fleet)).call(far_fleet.length, span) == 3
+    once = len(far_fleet.encodings)
+    assert once > 0
+    assert fleet.call(far_fleet.length, span).values() == [3, 3, 3]
+    assert len(far_fleet.encodings) == 2 * once
+    assert fleet.service(Meter).length(span).values() == [3, 3, 3]
+    assert len(far_fleet.encodings) == 3 * once
+
+
+def test_arguments_that_change_once_they_were_given_go_as_they_were(fleet: plasmid.Fleet) -> None:
+    rows = [1, 2]
+    answers = plasmid.Fleet(fleet.contexts, limit=1).call(far.echo, rows)
+    rows.append(3)
+    assert answers.values() == [[1, 2]] * 3
 
 
 def test_arguments_that_cannot_travel_are_one_error(fleet: plasmid.Fleet) -> None:

@@ -186,10 +186,11 @@ class Supervised(Context):
         """Return what travels: the handle on the context that is there now."""
         return self.now("to send its handle").plasmid_handle()
 
-    def _send_function(self, fn: "Any", args: "Any", kwargs: "Any", no_reply: bool) -> "Optional[Call]":
+    def send_function(self, fn: "Any", arguments: "Any", no_reply: bool) -> "Optional[Call]":
+        """Send the call of a function to the context that is there now."""
         from plasmid.runtime.naming import name_of
 
-        return self._on("%s.%s" % name_of(fn), lambda there: there._send_function(fn, args, kwargs, no_reply))
+        return self._on("%s.%s" % name_of(fn), lambda there: there.send_function(fn, arguments, no_reply))
 
     def send_call(
         self,
@@ -202,9 +203,8 @@ class Supervised(Context):
         classes: "Optional[Classes]" = None,
     ) -> "Optional[Call]":
         """Send a call of any kind to the context that is there now."""
-        written = "%s.%s" % (name, method) if method else str(name)
         args = what, name, method, payload, deadline, no_reply, classes
-        return self._on(written, lambda there: there.send_call(*args))
+        return self._on("%s.%s" % (name, method) if method else str(name), lambda there: there.send_call(*args))
 
     def _on(self, what: str, send: "Callable[[Context], T]") -> "T":
         there = self.now(what)

@@ -80,6 +80,10 @@ def install(pack_fn: "Optional[Callable[[Any], Any]]", unpack_fn: "Optional[Call
     _fast_pack, _fast_unpack = pack_fn, unpack_fn
 
 
+class Encoded(list):  # type: ignore[type-arg]
+    """The parts of a value, which stand for it where it is sent to many."""
+
+
 def encode(value: "Any", what: str = "value") -> "Parts":
     """Return the payload as parts to send in order: size and pack, then each blob as it is, never copied.
 
@@ -90,6 +94,8 @@ def encode(value: "Any", what: str = "value") -> "Parts":
         data = _fast_pack(value)
         if data is not NotImplemented:
             return [_U32.pack(len(data)) + data]
+    if type(value) is Encoded:
+        return value
     blobs = []  # type: Parts
     data = write(value, what, blobs)
     return [_U32.pack(len(data)) + data, *blobs]

@@ -292,22 +292,23 @@ class Context:
 
     def call_async(self, fn: "Callable[..., Any]", *args: "Any", **kwargs: "Any") -> Call:
         """Start call() and return the Call."""
-        call = self._send_function(fn, args, kwargs, False)
+        call = self.send_function(fn, [list(args), kwargs], False)
         assert call is not None
         return call
 
     def call_no_reply(self, fn: "Callable[..., Any]", *args: "Any", **kwargs: "Any") -> None:
         """Start call() and hear nothing more of it."""
-        self._send_function(fn, args, kwargs, True)
+        self.send_function(fn, [list(args), kwargs], True)
 
-    def _send_function(self, fn: "Any", args: "Any", kwargs: "Any", no_reply: bool) -> "Optional[Call]":
+    def send_function(self, fn: "Any", arguments: "Any", no_reply: bool) -> "Optional[Call]":
+        """Send the call of a function, with [args, kwargs] or what these were encoded to. None for no_reply."""
         from plasmid.runtime.naming import argument_named, name_of
 
         module, qualname = name_of(fn)
         self.runtime.permit(self.address, module)
         classes = self.runtime.classes_of(fn)
         try:
-            return self.send_call("f", module, qualname, [list(args), kwargs], no_reply=no_reply, classes=classes)
+            return self.send_call("f", module, qualname, arguments, no_reply=no_reply, classes=classes)
         except UnsendableValue as error:
             raise argument_named(error, "%s.%s" % (module, qualname)) from None
 
