@@ -131,6 +131,7 @@ LAYERS = (
         "builtin/resources.py",
         "builtin/metadata.py",
         "builtin/main_module.py",
+        "builtin/main_part.py",
         "builtin/modules.py",
         "builtin/console.py",
         "builtin/detaching.py",

@@ -10,12 +10,15 @@ from __future__ import annotations
 import re
 import sys
 from itertools import chain
-from typing import Any, NoReturn
 
 from msgpack import Packer, Unpacker, unpackb  # type: ignore[import-untyped]
 
 from plasmid.core import values
 from plasmid.core.values import BLOB_SIZE_MIN, DEFAULT_LIMITS, Limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 # All bytes but those that can start an array or a map. What is left of a pack without these bounds how many there
 # are. Such bytes within texts and numbers are counted along, which costs a slower proof but never a wrong one.

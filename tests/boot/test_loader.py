@@ -114,7 +114,7 @@ def test_shared_code_is_run_in_place_of_the_sources_if_it_is_there(is_there: boo
     packed = pack_bundle([(*entry[:2], importer if entry[0].endswith("importer") else entry[2]) for entry in SOURCES])
     token = b"a token, 16 long" if is_there else bytes(16)
     with tempfile.TemporaryFile() as file:
-        file.write(b"a token, 16 long" + marshal.dumps(({"plasmid.core.greeting": code}, b"ahead")))
+        file.write(b"a token, 16 long" + marshal.dumps((marshal.dumps({"plasmid.core.greeting": code}), b"ahead")))
         file.seek(7)  # the place in the file is shared by all who have it
         config = b"\7" + file.fileno().to_bytes(4, "big") + token + b"config"
         result = subprocess.run(

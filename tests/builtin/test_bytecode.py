@@ -19,7 +19,7 @@ import pytest
 import plasmid
 from plasmid.boot.bundle import syntax_tree
 from plasmid.builtin import bytecode
-from plasmid.builtin.main_module import cut
+from plasmid.builtin.main_part import cut
 from plasmid.builtin.modules import ModuleServer
 from plasmid.runtime.importer import Loader
 from tests.builtin.module_files import Files

@@ -65,7 +65,7 @@ if c[0] & 1:
   if os.pread(n, 16, 0) == c[5:21]:
    if c[0] & 4:
     s, a = marshal.loads(os.pread(n, os.fstat(n).st_size, 16))
-    for name, text in s.items():
+    for name, text in marshal.loads(s).items():
      sources[name] += text,
    os.close(n)
  except OSError:
@@ -128,11 +128,11 @@ def _kept_or_made() -> "Tuple[bytes, bytes]":
     sources = own_sources()
     maker = _own_source("plasmid.boot.bundle", False)
     key = kept.key_of([part for name, _, source in sources + [maker] for part in (name.encode(), source)])
-    found = kept.find(__file__, key)
+    found = kept.find(__file__, "kept", key)
     if found is None:
         packed = pack_bundle(sources)
         found = packed, _compiled(packed)
-        kept.keep(__file__, key, found)
+        kept.keep(__file__, "kept", key, found)
     return found  # type: ignore[no-any-return]
 
 

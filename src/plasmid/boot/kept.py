@@ -1,4 +1,4 @@
-"""What was packed once, kept for the next program that boots the same: in a file beside what Python itself compiled.
+"""What was packed once, kept for the next program that sends the same: in a file beside what Python itself compiled.
 
     32 bytes   the key: a hash of all that it was made of
     the rest   marshalled bytes
@@ -29,23 +29,23 @@ def key_of(parts: "Iterable[bytes]") -> bytes:
     return found.digest()  # type: ignore[no-any-return,unused-ignore]
 
 
-def find(beside: str, key: bytes) -> "Any":
-    """Return what was kept beside this source file under the key, None if nothing was."""
+def find(beside: str, kind: str, key: bytes) -> "Any":
+    """Return what of this kind was kept beside this source file under the key, None if nothing was."""
     try:
-        with open(_path(beside), "rb") as file:
+        with open(_path(beside, kind), "rb") as file:
             data = file.read()
         return marshal.loads(data[KEY_SIZE:]) if data[:KEY_SIZE] == key else None
     except (OSError, ValueError, EOFError, TypeError, NotImplementedError):
         return None
 
 
-def keep(beside: str, key: bytes, value: "Any") -> None:
-    """Keep a value of builtin types beside this source file, if that can be; in place of what was kept there."""
+def keep(beside: str, kind: str, key: bytes, value: "Any") -> None:
+    """Keep a value of builtin types beside this source file, if that can be, in place of what was there."""
     if sys.dont_write_bytecode:
         return
     temporary = ""
     try:
-        path = _path(beside)
+        path = _path(beside, kind)
         temporary = "%s.%d" % (path, os.getpid())
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         with open(fd, "wb") as file:
@@ -58,6 +58,6 @@ def keep(beside: str, key: bytes, value: "Any") -> None:
             pass
 
 
-def _path(beside: str) -> str:
+def _path(beside: str, kind: str) -> str:
     compiled: str = cache_from_source(beside)
-    return compiled[: -len("pyc")] + "kept"
+    return compiled[: -len("pyc")] + kind

@@ -1,6 +1,5 @@
 """The data files that were sent to this context, for itself and for those below it, up to a limit."""
 
-import hashlib
 import threading
 import zlib
 
@@ -35,6 +34,8 @@ class KeptData:
 
     def put(self, package: str, path: str, data: bytes) -> KeptFile:
         """Keep a file as it was sent; if there is no room, all others are dropped. Raises zlib.error."""
+        import hashlib  # here, since most programs send no data
+
         kept = KeptFile(data, hashlib.sha256(zlib.decompress(data)).digest())
         with self._lock:
             before = self._files.pop((package, path), None)

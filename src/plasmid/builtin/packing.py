@@ -7,6 +7,7 @@ import os
 import zlib
 from struct import Struct
 
+from plasmid.boot import kept
 from plasmid.builtin import bytecode
 from plasmid.builtin.main_module import find_main
 from plasmid.builtin.source_finder import Found, find, stamp_of
@@ -14,7 +15,7 @@ from plasmid.runtime import importer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional
+    from typing import Any, List, Optional, Tuple
 
     from plasmid.builtin.source_finder import Folders, Stamp
 
@@ -26,6 +27,8 @@ SOURCE_LEVEL = 4
 # A block of zlib's that isn't compressed (RFC 1951, 3.2.4): whether it is the last, its size, and the same inverted.
 _STORED_HEAD = Struct("<BHH")
 _STORED_MAX = 0xFFFF
+# Of what is kept of an entry; another one if that changes.
+_FORM = b"1"
 
 
 class Entry:
@@ -91,6 +94,10 @@ class Entry:
             self._packed_code = compiled.packed() if tight else bytecode.MAGIC + stored(compiled.marshalled())
             self._compiled = None
             self._is_loose = self._is_loose or not tight
+
+    def packed(self) -> "Tuple[List[str], List[str], Optional[bytes], bytes]":
+        """Return what it imports, and how it is packed."""
+        return self.at_import, self.later, self._packed_source, self._packed_code
 
     def _tighten(self) -> None:
         """Compress what is packed without that."""
@@ -167,12 +174,35 @@ def _sent_here(name: str, loader: "importer.Loader") -> Entry:
 def _entry_of(name: str, found: Found, package: object) -> Entry:
     if found.kind == Found.NAMESPACE:
         return Entry(name, True)
-    shown = SENT + os.path.abspath(found.path)
     if name.partition(".")[0] == "plasmid":
-        shown = "<plasmid>/%s%s.py" % (name.partition(".")[2].replace(".", "/"), "/__init__" if package else "")
+        return _own_entry(name, found, package)
+    shown = SENT + os.path.abspath(found.path)
+    return Entry(name, package, shown, found.data, _compiled(found, shown), found.path, found.stamp)
+
+
+def _own_entry(name: str, found: Found, package: object) -> Entry:
+    """Return a module of Plasmid's own, as it was packed for an earlier program if it was.
+
+    Every program sends a dozen of them to its first context, most of which no near side imports and so compiles.
+    """
+    shown = "<plasmid>/%s%s.py" % (name.partition(".")[2].replace(".", "/"), "/__init__" if package else "")
+    if found.stamp is None:
+        return Entry(name, package, shown, found.data, _compiled(found, shown), found.path)
+    key = kept.key_of([_FORM, name.encode(), b"%d %d" % found.stamp])
+    packed = kept.find(found.file, "packed", key)
+    if packed is None:
+        entry = Entry(name, package, shown, found.data, _compiled(found, shown), found.path, found.stamp)
+        entry.pack(bytecode.MAGIC)
+        kept.keep(found.file, "packed", key, entry.packed())
+        return entry
+    entry = Entry(name, package, shown, path=found.path, stamp=found.stamp)
+    entry.at_import, entry.later, source, code = packed
+    entry.take_packed(source, code)
+    return entry
+
+
+def _compiled(found: Found, shown: str) -> "Optional[bytecode.Compiled]":
     compiled = None
     if found.stamp is not None:
         compiled = bytecode.cached(found.file, *found.stamp)
-    if compiled is None:
-        compiled = bytecode.compiled(found.text, shown)
-    return Entry(name, package, shown, found.data, compiled, found.path, found.stamp)
+    return bytecode.compiled(found.text, shown) if compiled is None else compiled

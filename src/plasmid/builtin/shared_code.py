@@ -1,7 +1,7 @@
 """The code of what is booted, in one piece of memory that children on this machine share instead of compiling it.
 
     16 bytes     a token, by which a child knows that the descriptor is this one
-    marshalled   ({name: code} of what is booted, the answer to a far side's first question)
+    marshalled   ({name: code} of what is booted, which is marshalled; the answer to a far side's first question)
 
 It has no name in the file system. Each child inherits a descriptor of it and closes that once it has read. So nothing
 of it goes over a link. No child can change what the others run: it is sealed, and read again, before the first is told
@@ -46,7 +46,7 @@ class SharedCode:
         """Write it, unless it is there; say whether it is. code: marshalled. answer: packed."""
         with self._lock:
             if not self.is_filled and self._fd >= 0:
-                data = self.token + marshal.dumps((marshal.loads(code), answer))
+                data = self.token + marshal.dumps((code, answer))
                 try:
                     self.is_filled = _write_sealed(self._fd, data)
                 except (ImportError, OSError):

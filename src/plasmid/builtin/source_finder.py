@@ -9,10 +9,8 @@ business; here is only what a name stands for.
 import importlib.machinery
 import importlib.util
 import os
-import pkgutil
 import stat
 import sys
-import tokenize
 from types import ModuleType
 
 from plasmid.runtime.importer import Finder
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
 
     Stamp = Tuple[int, int]
     Folders = Dict[str, Optional[List[str]]]
-
-# importlib.util.decode_source imports it when first used; better now than in answer to a child.
-_TOKENIZE = tokenize
 
 SOURCE_SIZE_MAX = 8 << 20
 NAME_SIZE_MAX = 500
@@ -83,6 +78,8 @@ def stdlib_names() -> "frozenset[str]":
     names = set(_MOVED_STDLIB.split()) | set(sys.builtin_module_names)
     names.update(getattr(sys, "stdlib_module_names", ()))  # since 3.10
     if not hasattr(sys, "stdlib_module_names"):
+        import pkgutil
+
         folder = os.path.dirname(os.__file__)
         for path in (folder, os.path.join(folder, "lib-dynload")):
             names.update(module.name for module in pkgutil.iter_modules([path]))
@@ -179,7 +176,7 @@ def _find_on_path(name: str, path: "Iterable[str]") -> "Optional[importlib.machi
     """Do what PathFinder does, which for a namespace package in another one wants that one to be imported."""
     portions: "List[str]" = []
     for item in path:
-        finder: "Any" = pkgutil.get_importer(item or os.getcwd())
+        finder = _finder_of(item or os.getcwd())
         if not hasattr(finder, "find_spec"):
             continue
         spec: "Optional[importlib.machinery.ModuleSpec]" = finder.find_spec(name)
@@ -193,6 +190,21 @@ def _find_on_path(name: str, path: "Iterable[str]") -> "Optional[importlib.machi
     namespace = importlib.machinery.ModuleSpec(name, None, is_package=True)
     namespace.submodule_search_locations = portions
     return namespace
+
+
+def _finder_of(folder: str) -> "Any":
+    """Return what finds modules in one entry of a path, as pkgutil.get_importer() does, None if nothing does.
+
+    pkgutil takes 4 ms to import, which every program would spend before its first context.
+    """
+    finder = sys.path_importer_cache.get(folder)
+    for hook in sys.path_hooks if finder is None else ():
+        try:
+            finder = hook(folder)
+        except ImportError:
+            continue
+        return sys.path_importer_cache.setdefault(folder, finder)
+    return finder
 
 
 def _found(name: str, spec: "importlib.machinery.ModuleSpec") -> "Optional[Found]":

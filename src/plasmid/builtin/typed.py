@@ -5,11 +5,10 @@ it, the cells that were typed since the last one are sent, cut to their definiti
 `__main__` there. Where no cells are kept, as at the prompt of an older Python, functions go by themselves: prompt.py.
 """
 
-import hashlib
 import sys
 
 from plasmid.builtin import bytecode
-from plasmid.builtin.main_module import cut, path_of_program, text_of_command, typed_cells
+from plasmid.builtin.main_module import path_of_program, text_of_command, typed_cells
 from plasmid.builtin.source_finder import dict_of
 from plasmid.core import values
 
@@ -65,6 +64,8 @@ class _Typed:
         self._call(address, __name__, "run", [[number, new[number]] for number in new])
 
     def _send_names(self, address: bytes) -> None:
+        import hashlib
+
         from plasmid.builtin import prompt
 
         names = dict_of(sys.modules["__main__"])
@@ -106,6 +107,8 @@ def is_prompt() -> bool:
 
 def definitions_of(cells: "List[str]") -> "List[str]":
     """Return the part of each cell that a far side may execute, judged by the whole: later cells use earlier ones."""
+    from plasmid.builtin.main_part import cut
+
     texts = []
     for cell in cells:
         try:

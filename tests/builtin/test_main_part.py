@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from plasmid.builtin.main_module import cut
+from plasmid.builtin.main_part import cut
 
 
 def check(source: str, expected: str) -> None:
