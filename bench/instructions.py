@@ -54,6 +54,7 @@ class SteppedPool(Pool):
 
     def __init__(self, host: Host) -> None:
         super().__init__(host, services=[Probe(host)], size=1)
+        self._park = self._park_once  # type: ignore[method-assign]
         self.worker = Worker(lambda worker: None, "", lambda worker: None, lambda worker: None)
         self._crew.workers.add(self.worker)
         self.has_parked = False
@@ -66,11 +67,11 @@ class SteppedPool(Pool):
         except Rested:
             self._crew.idle.remove(self.worker)
 
-    def _park(self, parking: Any) -> None:
+    def _park_once(self, parking: Any) -> None:
         if self.has_parked:
             raise Rested
         self.has_parked = True
-        super()._park(parking)
+        self.router.jobs.park(parking)
 
 
 def own(count: int) -> None:

@@ -24,7 +24,7 @@ class Worker:
     """One thread. Idle, it waits until its own `parking` is released: exactly one thread is woken for one request.
 
     is_busy: it counts among those that work. on_wait: called when it is about to wait within Plasmid, and on_go_on when
-    the wait is over. task: what it works on, with its queue. waits_for: what it waits for.
+    the wait is over. task: the queue and the request that it works on. waits_for: what it waits for.
     """
 
     __slots__ = "thread", "parking", "is_busy", "on_wait", "on_go_on", "task", "waits_for"
@@ -139,9 +139,9 @@ class Crew:
 
     def rest(self, worker: Worker, waiting_room: "WaitingRoom") -> bool:
         """Put a thread that found nothing to do to rest. False if it is in excess: it should end."""
-        count = len(self.workers)
-        if count > self.size and count > self.size_max(waiting_room.thread_count()) + SPARE_MAX:
-            return False
+        if len(self.workers) > self.size:
+            if len(self.workers) > self.size_max(waiting_room.thread_count()) + SPARE_MAX:
+                return False
         worker.parking.is_released = False
         if self.idle and self.idle[-1].parking.wake_fd >= 0:
             # The one that takes in what comes should be the one that it wakes: itself.

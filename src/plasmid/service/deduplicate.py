@@ -253,7 +253,7 @@ class DeduplicatingInvoker(Invoker):
 
     def _read_key(self, request: Request) -> None:
         """Find the key of a request that may be served. Its arguments are read only if they weren't seen before."""
-        self.permit(request)
+        method = self.permit(request)
         job = request.job
         same = None  # type: Any
         if job.size <= KNOWN_SIZE_MAX and not self._makes_own_keys:
@@ -261,7 +261,7 @@ class DeduplicatingInvoker(Invoker):
             request.key = self._known.get(same)
             if request.key is not None:
                 return
-        self.take_args(request)
+        self.take_args(request, method)
         key = self.key_from_request(job.method, request.args, job)
         request.key = digest([self.is_shared or job.from_parent, key])
         if same is not None:
@@ -316,8 +316,8 @@ class DeduplicatingInvoker(Invoker):
         return response
 
     def _run(self, request: Request) -> "Any":
-        if request.args is None:
-            self.take_args(request)  # it was parked, and runs in place of another now
+        if request.args is None and request.method is not None:
+            self.take_args(request, request.method)  # it was parked, and runs in place of another now
         result = self.run(request)
         if request.method is not None and request.method.kind is ASYNC and hasattr(result, "__await__"):
             # This thread waits for it: one for each key, as for other methods.

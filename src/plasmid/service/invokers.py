@@ -112,24 +112,21 @@ class Invoker:
         result = None  # type: Any
         error = None  # type: Optional[BaseException]
         try:
-            self.permit(request)
-            self.take_args(request)
-            method = request.method
-            if method is not None and method.kind is not PLAIN:
-                error = self._begin(request)
+            method = self.permit(request)
+            self.take_args(request, method)
+            if method.kind is PLAIN:
+                result = self.run(request)
+            else:
+                error = self._begin(request, method)
                 if error is None:
                     return
-            else:
-                result = self.run(request)
         except BaseException as raised:  # noqa: BLE001  as in attempt(), which would cost a call for each step
             error = raised
         self.answer(request, result, error)
 
-    def _begin(self, request: Request) -> "Optional[BaseException]":
+    def _begin(self, request: Request, method: "Method") -> "Optional[BaseException]":
         """Start an async method or a generator. Returns an error if it can't be; else it is answered when it ends."""
         backlog = self.backlog
-        method = request.method
-        assert method is not None
         if backlog is None:
             return PlasmidError("%s is %s; only a pool can run it" % (method.title, method.kind))
         if not backlog.detach(request):
@@ -158,13 +155,13 @@ class Invoker:
         if self.backlog is not None:
             self.backlog.finish(request)
 
-    def permit(self, request: Request) -> None:
-        """Find the method and ask the policies. Raises CallError if the request may not be served."""
+    def permit(self, request: Request) -> "Method":
+        """Return the method, once the policies have been asked. Raises CallError if the request may not be served."""
         job = request.job
         service = self.service
         if job.cancelled or job.done or job.deadline is not None:
             check_is_wanted(job)
-        method = type(service).exposed.get(job.method)
+        method = type(service).exposed.get(job.method)  # type: Optional[Method]
         if method is None:
             raise Refused(call_text(job), "", self._no_such_method(job))
         if not method.is_open and not (method.is_for_parents and job.from_parent):
@@ -181,16 +178,17 @@ class Invoker:
             found = "more than %d bytes of answers wait to be sent to that side" % OUTBOX_SIZE_MAX
             raise Overloaded(call_text(job), "", found)
         request.method = method
+        return method
 
-    def take_args(self, request: Request) -> None:
+    def take_args(self, request: Request, method: "Method") -> None:
         """Decode and check the arguments of a request that is permitted. Raises CallError if they don't fit."""
         job = request.job
-        method = request.method
-        assert method is not None
-        args = job.args(method.classes())
-        if method.is_stream:
-            request.sender = method.take_sender(args, job)
-        method.check(self.service, args)
+        args = method.read(job.payload)
+        if args is NotImplemented:
+            args = job.args(method.classes())
+            if method.is_stream:
+                request.sender = method.take_sender(args, job)
+            method.check(self.service, args)
         request.args = args
 
     def run(self, request: Request) -> "Any":

@@ -8,6 +8,7 @@ may name classes that are defined further down; only annotations beyond the plai
 """
 
 from plasmid.core.errors import Refused
+from plasmid.core.short_values import SCALARS, Fields
 from plasmid.service.policy import AllowAny, AllowParents, Policy, checked_policies
 
 TYPE_CHECKING = False
@@ -118,8 +119,8 @@ class Method:
         self.is_for_parents = bool(kinds) and kinds <= {AllowAny, AllowParents}
         self.spec = getattr(function, ARG_SPEC, None)  # type: Optional[Dict[str, Any]]
         self._checks = None  # type: Optional[Dict[str, Check]]
-        # The names of all arguments, as they mostly come, and the types, if each is required and of a plain type.
-        self._plain = None  # type: Optional[Tuple[List[str], List[type]]]
+        # Returns arguments from their payload, checked, or NotImplemented: then see classes() and check().
+        self.read = self._learn_to_read  # type: Callable[[Any], Any]
         self._classes = None  # type: Optional[Classes]
         self._result_classes = None  # type: Optional[List[Optional[Classes]]]  # once it is known: [it]
         self._read_signature()
@@ -197,8 +198,6 @@ class Method:
         """Raise Refused unless `args` are what the method takes."""
         if type(args) is not dict:
             raise self.refused("its arguments are a dict of names and values, not %s" % type(args).__name__)
-        if self._plain == (list(args), list(map(type, args.values()))):
-            return  # else what is wrong, if anything is, is found out below
         for name in args:
             if type(name) is not str or name in self.hidden or (name not in self.names and not self.takes_any):
                 shown = ascii(name)[:80] if type(name) is str else "of type " + type(name).__name__
@@ -271,11 +270,16 @@ class Method:
                 from plasmid.service.checks import declared_classes
 
                 self._classes = declared_classes(list(understood.values()))
-            plain = {name: check.cls for name, check in checks.items() if type(check) is PlainCheck}
-            if set(plain) == set(self.names) == set(self.required):
-                self._plain = list(self.names), [plain[name] for name in self.names]
             self._checks = checks
         return checks
+
+    def _learn_to_read(self, payload: "Any") -> "Any":
+        kinds = {name: check.cls for name, check in self._understand().items() if type(check) is PlainCheck}
+        is_plain = set(kinds) == set(self.names) >= set(self.required) and set(SCALARS) >= set(kinds.values())
+        self.read = _cannot_read
+        if is_plain and not self.is_stream:
+            self.read = Fields((name, kinds[name], name not in self.required) for name in self.names).read
+        return self.read(payload)
 
     def _compile(self, declared: "Mapping[str, Any]") -> "Dict[str, Check]":
         try:
@@ -285,6 +289,10 @@ class Method:
 
     def _namespaces(self) -> "List[Dict[str, Any]]":
         return [self.inner.__globals__, dict(vars(self.owner))]
+
+
+def _cannot_read(payload: "Any") -> "Any":
+    return NotImplemented
 
 
 class Dispatch(Method):
@@ -299,6 +307,7 @@ class Dispatch(Method):
         self.owner = owner
         self.function = self.inner = function
         self.is_no_reply = self.is_idempotent = False
+        self.read = _cannot_read
         self.hidden = ("self", "msg")
         self.kind = kind_of(getattr(unwrapped(function), "__code__", None))
         self.is_stream = self.kind in STREAMS

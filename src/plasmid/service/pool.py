@@ -19,7 +19,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
-    from plasmid.runtime.ports import Parking
     from plasmid.service.coroutines import EventLoop
     from plasmid.service.interfaces import Host, Message
     from plasmid.service.selects import PoolSelect
@@ -72,6 +71,7 @@ class Pool(Workshop):
         self.router = router
         self.size = size
         self.here = router.myself().address
+        self._park = router.jobs.park  # type: ignore[method-assign]
         self._queues = {}  # type: Dict[Name, ServiceQueue]
         self._services = {}  # type: Dict[int, ServiceQueue]
         self._ended_seen = 0  # how many calls had ended when help() was last called
@@ -94,9 +94,6 @@ class Pool(Workshop):
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-    def _park(self, parking: "Parking") -> None:
-        self.router.jobs.park(parking)
 
     # What is served
 
@@ -170,7 +167,7 @@ class Pool(Workshop):
                 # Nothing waits that might come before it. Where a thread rests the pool is neither closed nor stuck.
                 queue = self._queues.get(job.name) if type(job.name) is str else None
                 if queue is not None and not 0 < queue.invoker.max_concurrency <= queue.running:
-                    request = Request(job, self._lane(job.source))
+                    request = Request(job)
                     queue.running += 1
                     self._running.add(request)
                     crew.hand_over((queue, request))

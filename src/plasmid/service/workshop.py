@@ -54,6 +54,10 @@ class Workshop:
         """Have a thread wait until it's needed."""
         raise NotImplementedError
 
+    def _lane(self, source: bytes) -> bytes:
+        """Return the lane of a caller."""
+        raise NotImplementedError
+
     def _register(self, service: Service, names: "List[Name]", invoker: Invoker) -> None:
         raise NotImplementedError
 
@@ -88,6 +92,7 @@ class Workshop:
     def detach(self, queue: ServiceQueue, request: Request) -> bool:
         """Have a running request go on without a thread; False if there are too many."""
         with self._lock:
+            request.lane = request.lane or self._lane(request.job.source)
             return queue.detach(request)
 
     def resume(self, queue: ServiceQueue, request: Request) -> None:
@@ -120,44 +125,44 @@ class Workshop:
     def _work(self, worker: Worker) -> None:
         """Do what is to be done until this thread is no longer needed."""
         set_current(worker)
-        crew, ring, due = self._crew, self._schedule.ring, self._waiting_room.due
-        last = None  # type: Optional[ServiceQueue]
-        request = None  # type: Any
-        task = None  # type: Any
+        crew, ring, due, running = self._crew, self._schedule.ring, self._waiting_room.due, self._running
+        queue = request = task = None  # type: Any
         while True:
             with self._lock:
-                if last is not None:
-                    self._running.discard(request)
+                if queue is not None:  # its request has ended
+                    running.discard(request)
                     self._ended_count += 1
-                    if self.is_closed:
-                        self._note_quiet()
-                request = None
                 if worker.is_busy:
                     worker.is_busy = False
                     crew.busy -= 1
-                worker.task = task = None
-                if ring or due or (last is not None and last.has_waiting()):
-                    task = self._next_task(worker, last)
-                elif last is not None:
-                    last.running -= 1
+                request = worker.task = task = None
+                # A queue that isn't in the ring may have what couldn't run beside that request.
+                if ring or due or (queue is not None and queue.invoker.max_concurrency > 0 and queue.has_waiting()):
+                    task = self._next_task(worker, queue)
+                elif queue is not None:
+                    queue.running -= 1
+                if self.is_closed:
+                    self._note_quiet()
                 if task is None and (self.is_closed or not crew.rest(worker, self._waiting_room)):
                     crew.leave(worker)
                     return
-            last = None
             if task is None:
                 self._park(worker.parking)
                 task = worker.task
-            if isinstance(task, Activation):
-                self._activate(task)
-            elif task is not None:
-                queue, request = task
-                self._serve(queue, request)
-                if not request.is_detached:
-                    last = queue
+            queue, request = task or (None, None)
+            if queue is not None:
+                try:
+                    (request if type(request) is Delivery else queue.invoker).serve(request)
+                except BaseException as error:  # noqa: BLE001  as in attempt(), which would cost a call
+                    _report_invoker(queue, request, error)
+                if request.is_detached:
+                    queue = None
+            elif request is not None:
+                self._activate(request)
 
     def _next_task(
         self, worker: Worker, last: "Optional[ServiceQueue]"
-    ) -> "Union[Tuple[ServiceQueue, Request], Activation, None]":
+    ) -> "Union[Tuple[ServiceQueue, Request], Tuple[None, Activation], None]":
         crew = self._crew
         activation = self._waiting_room.begin()
         if activation is not None or crew.busy >= crew.size:
@@ -165,27 +170,13 @@ class Workshop:
             if activation is not None and self._schedule.ring:
                 # Somebody else has to do what this thread would have done next.
                 self._wake()
-            return activation
+            return None if activation is None else (None, activation)
         task = self._schedule.next(last, crew.has_room_beside(self._waiting_room.thread_count()))
         if task is not None:
             crew.begin(worker)
             worker.task = task
             self._running.add(task[1])
         return task
-
-    def _serve(self, queue: ServiceQueue, request: Request) -> None:
-        error = None  # type: Optional[BaseException]
-        try:
-            if type(request) is Delivery:
-                request.serve(request)
-            else:
-                queue.invoker.serve(request)
-        except BaseException as raised:  # noqa: BLE001  as in attempt(), which would cost a call
-            error = raised
-        if error is not None:
-            # An invoker of the user's own.
-            report("%s failed" % type(queue.invoker).__name__, error)
-            request.job.fail(answerable(request, error))
 
     def _ended(self, request: Request) -> None:
         self._running.discard(request)
@@ -257,6 +248,12 @@ class Workshop:
             if error is not None:
                 report("%s.is_permitted() failed; the call was refused" % type(self.activator).__name__, error)
             job.fail(not_active(job))
+
+
+def _report_invoker(queue: ServiceQueue, request: Request, error: BaseException) -> None:
+    """Tell of an error in an invoker of the user's own."""
+    report("%s failed" % type(queue.invoker).__name__, error)
+    request.job.fail(answerable(request, error))
 
 
 def names_of(service: Service) -> "List[Name]":
