@@ -126,7 +126,8 @@ class Workshop:
         """Do what is to be done until this thread is no longer needed."""
         set_current(worker)
         crew, ring, due, running = self._crew, self._schedule.ring, self._waiting_room.due, self._running
-        queue = request = task = None  # type: Any
+        queue = None  # type: Optional[ServiceQueue]
+        request = None  # type: Any
         while True:
             with self._lock:
                 if queue is not None:  # its request has ended
@@ -135,7 +136,8 @@ class Workshop:
                 if worker.is_busy:
                     worker.is_busy = False
                     crew.busy -= 1
-                request = worker.task = task = None
+                request = worker.task = None
+                task = None  # type: Any
                 # A queue that isn't in the ring may have what couldn't run beside that request.
                 if ring or due or (queue is not None and queue.invoker.max_concurrency > 0 and queue.has_waiting()):
                     task = self._next_task(worker, queue)
@@ -162,7 +164,8 @@ class Workshop:
 
     def _next_task(
         self, worker: Worker, last: "Optional[ServiceQueue]"
-    ) -> "Union[Tuple[ServiceQueue, Request], Tuple[None, Activation], None]":
+    ) -> "Optional[Tuple[Optional[ServiceQueue], Any]]":
+        """Return what a thread does next: a request, after its queue, or None and an Activation; None to rest."""
         crew = self._crew
         activation = self._waiting_room.begin()
         if activation is not None or crew.busy >= crew.size:
