@@ -100,6 +100,8 @@ LAYERS = (
         "service/workshop.py",
         "service/selects.py",
         "service/replies.py",
+        "service/results.py",
+        "service/fields.py",
         "service/outflow.py",
         "service/coroutines.py",
         "service/streams.py",

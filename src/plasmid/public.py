@@ -54,7 +54,7 @@ HOOKS = {
     "reader": "plasmid.builtin.resources:Reader",
     "modules_in": "plasmid.builtin.resources:modules_in",
     "metadata": "plasmid.builtin.metadata:find",
-    "classes": "plasmid.service.methods:classes_of_function",
+    "classes": "plasmid.service.results:classes_of_function",
     "services": "plasmid.service.directory:services_of",
     "skip": "plasmid.chain:skip",
 }

@@ -8,7 +8,7 @@ may name classes that are defined further down; only annotations beyond the plai
 """
 
 from plasmid.core.errors import Refused
-from plasmid.core.short_values import SCALARS, Fields
+from plasmid.service.fields import SCALARS, Fields
 from plasmid.service.policy import AllowAny, AllowParents, Policy, checked_policies
 
 TYPE_CHECKING = False
@@ -248,6 +248,8 @@ class Method:
     def result_classes(self) -> "Optional[Classes]":
         """Return the lookup of the classes that a result may name: of the return annotation, and declared ones."""
         if self._result_classes is None:
+            from plasmid.service.results import classes_of_result
+
             self._result_classes = [classes_of_result(self.inner, self._namespaces())]
         return self._result_classes[0]
 
@@ -424,38 +426,6 @@ def _check_may_be_exposed(owner: type, name: str, value: "Any", base: type) -> N
         raise TypeError("%s can't be exposed: the name has a meaning of its own in every service" % title)
     if not issubclass(owner, base):
         raise TypeError("%s is exposed, but %s is no Service; derive it from Service" % (title, owner.__name__))
-
-
-def classes_of_function(function: "Any") -> "Optional[Classes]":
-    """Return the lookup of the classes that the result of calling this function, or class, may name."""
-    if isinstance(function, type):
-        from plasmid.service.checks import declared_classes, from_annotation
-
-        return _with_declared(declared_classes([from_annotation(function, [])]))
-    return classes_of_result(function, [getattr(function, "__globals__", {})])
-
-
-def classes_of_result(function: "Any", namespaces: "List[Dict[str, Any]]") -> "Optional[Classes]":
-    """Return the lookup of the classes that results of `function` may name: see Method.result_classes()."""
-    annotation = annotations_of(function).get("return")
-    if annotation is None or (isinstance(annotation, type) and annotation in PLAIN_TYPES):
-        return None
-    from plasmid.service.checks import declared_classes, from_annotation
-
-    try:
-        return _with_declared(declared_classes([from_annotation(annotation, namespaces)]))
-    except TypeError:
-        # Results aren't checked, only read; an annotation that can't be a check declares nothing.
-        return None
-
-
-def _with_declared(classes: "Optional[Classes]") -> "Optional[Classes]":
-    if classes is None:
-        return None
-    from plasmid.runtime.context import declared
-
-    found = classes
-    return lambda name: found(name) or declared.get(name)
 
 
 def compile_checks(declared: "Mapping[str, Any]", namespaces: "List[Dict[str, Any]]") -> "Dict[str, Check]":
