@@ -5,7 +5,14 @@ it is to run itself. What it guards ends GRACE_S after the root, however that en
 machine need no watchdog beside them, which would take two thirds of an idle one's memory once more. Such a child gets
 one of this kind in its turn with the first program that it runs.
 
-It is an interpreter of its own, not a fork: there are threads by then. It ends with the last user of it.
+It is a program of its own, not a fork: there are threads by then. It reads on its stdin what watchdog.guard() writes, and
+ends with the last user of it. Two say the same: a shell that takes a tenth of an interpreter's memory, where there is
+one that can wait for a line and for a time at once, which POSIX doesn't ask for; and Python elsewhere.
+
+    stdin ended        ->  the context has ended, or become another program: the grace, then SIGKILL to the groups
+    another parent     ->  it has ended, but what it forked holds the pipe; that held links as well, so no more grace
+
+The other parent is looked for each second. It can't be mistaken, as a process number may be that was given again.
 """
 
 import os
@@ -17,20 +24,41 @@ from plasmid.runtime import importer, watchdog
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
-    from typing import Optional
+    from typing import List, Optional
 
-# Behind the source of watchdog.py. A pipe of which both ends are here stands for the link, which the root hasn't.
-TAIL = """
-import sys
-context = int(sys.argv[1])
-link = os.pipe()
-try:
-    ended = os.pidfd_open(context)
-except (AttributeError, OSError):
-    ended, _life_fd = os.pipe()
-doomed = _watch(context, link[0], ended, 0)[1:]
-time.sleep(float(sys.argv[2]))
-for group in doomed:
+NAME = "plasmid-watchdog"
+BASH = "/bin/bash"
+# Each is given the context's number and the grace. Before the context is taken for ended, the pipe is looked at once
+# more. From version 4 on a status over 128 says that the time was up.
+FOR_BASH = """
+trap '' HUP INT QUIT TERM; ((BASH_VERSINFO > 3)) || exit; printf plasmid-watch >/proc/self/comm; t=1;
+while :; do
+if read -rt $t n; then if ((n > 0)); then g[n]=; else unset 'g[-n]'; fi;
+elif (($? < 129)); then command -p sleep $2; break;
+elif [[ $t = .1 ]]; then break;
+elif read -r _ _ _ p _ </proc/self/stat && [[ $p != $1 ]]; then t=.1; fi;
+done;
+for n in ${!g[@]}; do kill -9 -$n; done
+"""
+FOR_PYTHON = """# plasmid-watchdog
+import os, select, signal, sys, time
+for number in 1, 2, 3, 15:
+    signal.signal(number, signal.SIG_IGN)
+groups = set()
+wait_s = 1
+while True:
+    if select.select([0], [], [], wait_s)[0]:
+        words = os.read(0, 4096).split()
+        if not words:
+            time.sleep(float(sys.argv[2]))
+            break
+        for group in map(int, words):
+            groups.add(group) if group > 0 else groups.discard(-group)
+    elif not wait_s:
+        break
+    elif os.getppid() != int(sys.argv[1]):
+        wait_s = 0
+for group in groups:
     try:
         os.killpg(group, 9)
     except OSError:
@@ -48,21 +76,23 @@ def use(user: object) -> None:
     global _process, _guarded
     with _lock:
         if _guarded != os.getpid():
+            _forget()  # a fork, of which Python 3.6 told nobody
             _guarded = os.getpid()
-            _users.clear()
-            _process = None
         if _process is None:
             import subprocess
 
             # Programs need none, and only the root guards contexts.
             grace_s = watchdog.GRACE_S if importer.current is None else 0.0
+            has_bash = _has_bash()
             _process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _source() + TAIL, str(_guarded), str(grace_s)],
+                [*command(has_bash), str(_guarded), str(grace_s)],
                 bufsize=0,
+                executable=BASH if has_bash else None,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
+                env=dict(os.environ, LC_ALL="C"),  # no language, no memory for one
                 start_new_session=True,
             )
             assert _process.stdin is not None
@@ -83,7 +113,35 @@ def leave(user: object) -> None:
         _process = None
 
 
-def _source() -> str:
-    sent = importer.current.modules if importer.current is not None else {}
-    loader = sent.get(watchdog.__name__) or watchdog.__loader__
-    return loader.get_source(watchdog.__name__)  # type: ignore[union-attr]
+def command(has_bash: bool) -> "List[str]":
+    """Return what to run as a watchdog, but for the two arguments. Its own name comes first where that can be."""
+    if has_bash:
+        # -p: no function, option or file that is named in the environment is taken from there.
+        return [NAME, "-pc", " ".join(FOR_BASH.split()), NAME]
+    return [sys.executable, "-I", "-S", "-c", FOR_PYTHON]
+
+
+def _has_bash() -> bool:
+    try:
+        # It looks for its parent there. In a space of process numbers of its own that may be the /proc of another one.
+        return os.access(BASH, os.X_OK) and os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
+
+
+def _forget() -> None:
+    """Let go of what is another process's, in its fork: that watchdog is told of an end by the end of its stdin."""
+    global _process, _lock
+    _lock = threading.Lock()
+    process, _process = _process, None
+    if process is None:
+        return
+    watchdog._groups_fd = -1
+    _users.clear()
+    process.returncode = 0  # isn't ours to wait for
+    assert process.stdin is not None
+    process.stdin.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
