@@ -5,14 +5,14 @@ it is to run itself. What it guards ends GRACE_S after the root, however that en
 machine need no watchdog beside them, which would take two thirds of an idle one's memory once more. Such a child gets
 one of this kind in its turn with the first program that it runs.
 
-It is a program of its own, not a fork: there are threads by then. It reads on its stdin what watchdog.guard() writes, and
-ends with the last user of it. Two say the same: a shell that takes a tenth of an interpreter's memory, where there is
-one that can wait for a line and for a time at once, which POSIX doesn't ask for; and Python elsewhere.
+It is a program of its own, not a fork: there are threads by then. It reads on its stdin what watchdog.guard() writes,
+and ends with the last user of it. Two do the same: bash, which takes a tenth of an interpreter's memory and can wait
+for a line and a time at once, as POSIX asks of no shell; and Python where that isn't there. See docs/design/0025.
 
-    stdin ended        ->  the context has ended, or become another program: the grace, then SIGKILL to the groups
-    another parent     ->  it has ended, but what it forked holds the pipe; that held links as well, so no more grace
+    stdin has ended  ->  so has the context, or it became another program: the grace, then SIGKILL to the groups
+    another parent   ->  the context has ended, and a fork beneath Python holds the pipe and the links: SIGKILL at once
 
-The other parent is looked for each second. It can't be mistaken, as a process number may be that was given again.
+It looks for its parent each second. Unlike a number that is asked for, that can't be another process meanwhile.
 """
 
 import os

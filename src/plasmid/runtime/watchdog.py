@@ -31,7 +31,7 @@ pid = 0
 def guard(group: int) -> None:
     """Have this process group end with the context; no more, if the number is given negated: before it is reaped."""
     if _groups_fd >= 0:
-        # A line, for shells; all are of one length, a part of 4096, so that none is ever read in two pieces.
+        # A line, for the shell of builtin/root_watchdog.py, of a length that divides 4096: none is read in pieces.
         os.write(_groups_fd, b"%15d\n" % group)
 
 
