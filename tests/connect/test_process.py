@@ -242,9 +242,7 @@ def test_closing_the_terminal_ends_a_program_that_cannot_be_killed_from_here(ter
     process = with_terminal(terminal, "os.write(2, b'x'); time.sleep(600)")
     fd = process.stderr_fd if terminal == BESIDE else process.terminal_fd
     assert select.select([fd], [], [], END_TIMEOUT_S)[0]
-    for fd in (process.terminal_fd, process._far_terminal_fd):
-        os.close(fd)
-    process.terminal_fd = process._far_terminal_fd = -1
+    process.close_sides()
     assert process.wait(END_TIMEOUT_S) == -signal.SIGHUP
     process.close()
 

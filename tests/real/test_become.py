@@ -1,6 +1,8 @@
 """sudo, su and doas with real users and real rules: with and without passwords, and every way to be turned away."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -244,6 +246,46 @@ def test_what_runs_as_another_user_outlives_no_root_that_is_killed(machine_users
     )
     assert ended.returncode == -9, ended.stderr
     assert leftovers.until_empty(lambda: leftovers.running([int(ended.stdout)]), GONE_S) == []
+
+
+# Its far side goes on until its watchdog ends it.
+BUSY_PROGRAM = """
+import os, sys
+sys.path[:0] = {path!r}
+import plasmid
+from tests.real import far
+router = plasmid.Router()
+context = router.connect(sys.argv[1], python_path=sys.argv[2])
+print(router.child(context).process.pid, *context.call(far.process_ids), flush=True)
+context.call(far.ignore_signals)
+context.call_no_reply(far.hold_interpreter_lock)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        pytest.param("sudo", marks=pytest.mark.connector("sudo")),
+        pytest.param("su", marks=pytest.mark.connector("su")),
+    ],
+)
+def test_who_leads_to_another_user_is_not_left_stopped_when_it_stops_right_after_the_root_has_ended(  # D11
+    machine_users: Users, scheme: str
+) -> None:
+    # As sudo and su do a while after what they run was stopped.
+    program = BUSY_PROGRAM.format(path=[path for path in sys.path if path])
+    argv = [sys.executable, "-c", program, f"{scheme}://{machine_users.target.name}@", PYTHON]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == -9, ended.stderr
+    leader, *far_pids = map(int, ended.stdout.split())
+    try:
+        os.kill(leader, signal.SIGSTOP)
+        assert len(leftovers.running([leader, *far_pids])) == 3
+        assert leftovers.until_empty(lambda: leftovers.running([leader, *far_pids]), GONE_S) == []
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(leader, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(("scheme", "whose"), BY_PASSWORD)

@@ -383,7 +383,7 @@ def own_descriptors(runtime: Runtime, processes: "List[ChildProcess]") -> "List[
     if console is not None:
         fds += [*console.pipes, *console.write_ends, console.waker]
     for process in processes:
-        fds += [process.link_fd, process._far_terminal_fd, *process.side_fds]
+        fds += process.own_fds
     return fds
 
 

@@ -56,7 +56,8 @@ class JoinedProcess(ChildProcess):
         self.program = "the joined process"
         self.pid = pid
         self.stderr_tail = b""
-        self.link_fd = self.stderr_fd = self.terminal_fd = -1
+        self.link_fd = self.stderr_fd = -1
+        self._terminal = None
         self.is_guarded = False
 
     def poll(self) -> "Optional[int]":

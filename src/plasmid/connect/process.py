@@ -13,7 +13,10 @@ of, while the link stays the socketpair:
                                                                      4, 5 and 6; what su runs has to move them
     AROUND_NOTHING  /dev/null, stderr  stderr         none           the same where no terminal is to be had
 
-To close the terminal is also the one way to end a program that became another user: the kernel sends it a hang-up.
+To close the terminal is also the one way to end a program that became another user: the kernel sends it a hang-up. And
+to have it go on if it is stopped, as sudo and su are along with what they run, a while after it. So when this process
+has ended, another one holds the terminal for as long as a far side may take to be gone: a hang-up at once could come
+before that stop, and nothing would come after it.
 """
 
 import os
@@ -41,6 +44,9 @@ _OPENING = {
     AROUND: 'exec 3<>"$0" && exec "$@" 4<&0 5>&1 6>&2 <&3 >&3 2>&3 3>&-',
     AROUND_NOTHING: 'exec "$@" 4<&0 5>&1 6>&2 <"$0" >&2',
 }
+# Its stdin ends with this process.
+_HOLD = 'read -r _; exec sleep "$1"'
+HOLD_S = watchdog.GRACE_S + 0.4
 # For the command line of what is run within AROUND.
 BACK_TO_THE_LINK = "<&4 >&5 2>&6 4<&- 5>&- 6>&-"
 
@@ -59,8 +65,7 @@ class ChildProcess:
     """
 
     __slots__ = (
-        *("_far_terminal_fd", "_popen", "is_guarded", "link_fd", "pid", "program", "stderr_fd", "stderr_tail"),
-        "terminal_fd",
+        *("_popen", "_terminal", "is_guarded", "link_fd", "pid", "program", "stderr_fd", "stderr_tail"),
     )
 
     def __init__(self, popen: "subprocess.Popen[bytes]", program: str, link_fd: int, stderr_fd: int) -> None:
@@ -70,8 +75,7 @@ class ChildProcess:
         self.link_fd = link_fd
         self.stderr_fd = stderr_fd
         self.stderr_tail = b""
-        self.terminal_fd = -1
-        self._far_terminal_fd = -1
+        self._terminal = None  # type: Optional[Terminal]
         self.is_guarded = False
 
     @classmethod
@@ -95,17 +99,13 @@ class ChildProcess:
         import subprocess
 
         program = os.path.basename(argv[0])
-        terminals = (-1, -1)
+        if terminal:
+            _require_program(argv[0])
+        own_terminal = Terminal() if terminal in (BESIDE, AROUND) else None
         opened = []  # type: List[int]
         try:
             if terminal:
-                _require_program(argv[0])
-                name = os.devnull
-                if terminal != AROUND_NOTHING:
-                    terminals = _open_terminal()
-                    opened += terminals
-                    name = os.ttyname(terminals[1])
-                argv = [_SHELL, "-c", _OPENING[terminal], name] + argv
+                argv = [_SHELL, "-c", _OPENING[terminal], own_terminal.name if own_terminal else os.devnull] + argv
             near, far = _socket_pair(buffer_size)
             opened += [near, far]
             # Before it is started: with no descriptor left for it, there would be a program and nothing to end it by.
@@ -124,19 +124,31 @@ class ChildProcess:
         except BaseException:
             for fd in opened:
                 os.close(fd)
+            if own_terminal is not None:
+                own_terminal.close()
             raise
         for fd in (far, far_stderr_fd):
             os.close(fd)
         for fd in (near, stderr_fd):
             os.set_blocking(fd, False)
         process = cls(popen, program, near, stderr_fd)
-        process.terminal_fd, process._far_terminal_fd = terminals
+        process._terminal = own_terminal
         return process
 
     @property
     def side_fds(self) -> "List[int]":
         """The open descriptors besides the link's, on which it complains or asks."""
         return [fd for fd in (self.stderr_fd, self.terminal_fd) if fd >= 0]
+
+    @property
+    def terminal_fd(self) -> int:
+        """Our end of its terminal, -1 if it has none, or none any more."""
+        return -1 if self._terminal is None else self._terminal.near
+
+    @property
+    def own_fds(self) -> "List[int]":
+        """All that this object holds open; some may be -1."""
+        return [self.link_fd, self.stderr_fd] + ([] if self._terminal is None else self._terminal.fds)
 
     def poll(self) -> "Optional[int]":
         """Return its exit status, negative for a signal, or None while it runs. Never blocks."""
@@ -203,6 +215,15 @@ class ChildProcess:
             os.close(self.link_fd)
             self.link_fd = -1
 
+    def close_sides(self) -> None:
+        """Close side_fds: where there is a terminal, it hangs up."""
+        if self.stderr_fd >= 0:
+            os.close(self.stderr_fd)
+            self.stderr_fd = -1
+        terminal, self._terminal = self._terminal, None
+        if terminal is not None:
+            terminal.close()
+
     def kill(self) -> None:
         """Kill it and what it started in its session, if it still runs: an ssh's ProxyCommand too."""
         if self.poll() is None:
@@ -211,10 +232,7 @@ class ChildProcess:
     def close(self) -> None:
         """End it: close all descriptors, kill it, reap it. Nothing is left of it here. Again is no error."""
         self.hang_up()
-        for fd in [*self.side_fds, self._far_terminal_fd]:
-            if fd >= 0:
-                os.close(fd)
-        self.stderr_fd = self.terminal_fd = self._far_terminal_fd = -1
+        self.close_sides()
         self.kill()
         self.wait(KILL_WAIT_S)
 
@@ -253,24 +271,62 @@ class ChildProcess:
             pass
 
 
-def _open_terminal() -> "Tuple[int, int]":
-    """Return our end of a new terminal, non-blocking, and the program's.
+class Terminal:
+    """A new pseudo-terminal. near: our end, non-blocking. Raises NoTerminal, and OSError if nobody can hold it.
 
     We keep the program's end open as well: without anybody on it, ours would tell of an end when there is none yet.
     """
-    try:
-        near, far = os.openpty()
-    except OSError as error:
-        raise NoTerminal(error.errno, error.strerror) from None
-    os.set_blocking(near, False)
-    try:
-        import termios
-    except ImportError:
-        return near, far  # a bare Python; who asks for a password turns the echo off anyway
-    modes = termios.tcgetattr(far)
-    modes[3] &= ~termios.ECHO
-    termios.tcsetattr(far, termios.TCSANOW, modes)
-    return near, far
+
+    __slots__ = ("_far", "_holder", "near")
+
+    def __init__(self) -> None:
+        import subprocess
+
+        try:
+            self.near, self._far = os.openpty()
+        except OSError as error:
+            raise NoTerminal(error.errno, error.strerror) from None
+        os.set_blocking(self.near, False)
+        self._turn_echo_off()
+        try:
+            self._holder = subprocess.Popen(
+                [_SHELL, "-c", _HOLD, "plasmid-terminal", str(HOLD_S)],
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[self.near],
+                start_new_session=True,
+            )  # type: subprocess.Popen[bytes]
+        except BaseException:
+            os.close(self.near)
+            os.close(self._far)
+            raise
+
+    @property
+    def name(self) -> str:
+        return os.ttyname(self._far)
+
+    @property
+    def fds(self) -> "List[int]":
+        assert self._holder.stdin is not None
+        return [self.near, self._far, self._holder.stdin.fileno()]
+
+    def close(self) -> None:
+        """Have it hang up."""
+        os.close(self.near)
+        os.close(self._far)
+        self._holder.kill()
+        self._holder.communicate()
+
+    def _turn_echo_off(self) -> None:
+        try:
+            import termios
+        except ImportError:
+            return  # a bare Python; who asks for a password does so anyway
+        modes = termios.tcgetattr(self._far)
+        modes[3] &= ~termios.ECHO
+        termios.tcsetattr(self._far, termios.TCSANOW, modes)
 
 
 def _socket_pair(buffer_size: int) -> "Tuple[int, int]":
