@@ -17,7 +17,7 @@ if __name__ == "__main__":
 
 from bench import raw_far
 from plasmid import codec
-from plasmid.core import address, express, short_values, values
+from plasmid.core import address, short_values, values
 from plasmid.core.switch import PARENT
 from plasmid.runtime.context import Context
 from plasmid.runtime.runtime import Runtime
@@ -82,7 +82,7 @@ def own(count: int) -> None:
     near.loop.attach(1, ends[0], ends[0])
     far.loop.attach(PARENT, ends[1], ends[1])
     for runtime in near, far:
-        express.install(runtime.node)  # as start() does, which would start threads
+        runtime.use_express()  # as start() does, which would start threads
     pool = SteppedPool(Host(far))
     probe = Proxy(Context(near, FAR), Probe)
     for n in range(count):

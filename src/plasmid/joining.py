@@ -93,12 +93,13 @@ class Joined(Router):
         runtime = Runtime(address, told["name"], facts)
         above = address[: -addresses.STEP_SIZE]
         runtime.names.update({addresses.ROOT: told["root"], above: told["parent"]})
+        if self.authority == listening.LENT:
+            id_start = int.from_bytes(os.urandom(8), "big")
+            # Before the runtime is started: what is fed to the node is told to the calls that are there then.
+            runtime.node.calls = BorrowingCalls(runtime.node.switch, id_start, above)
         super().__init__(timeout=timeout, _runtime=runtime)
         # Nothing is sent from here: whoever is called has a parent of its own to have its modules from.
         runtime.permit = lambda address, module: None
-        if self.authority == listening.LENT:
-            id_start = int.from_bytes(os.urandom(8), "big")
-            runtime.node.calls = BorrowingCalls(runtime.node.switch, id_start, above)
         runtime.on_link.append(self._on_parent)
         # On a thread of their own: the main thread is the program's.
         self._functions = threading.Thread(

@@ -47,7 +47,7 @@ HOOKS = {
     "children": "plasmid.builtin.children:handle",
     "listen": "plasmid.builtin.listening:Listener",
     "plumbing": "plasmid.runtime.receivers:Plumbing",
-    "functions": "plasmid.runtime.functions:serve",
+    "functions": "plasmid.runtime.functions:serve_on_thread",
     "handle": "plasmid.runtime.naming:handle",
     "preload": "plasmid.builtin.preload:preload",
     "get_data": "plasmid.builtin.resources:get_data",

@@ -13,10 +13,8 @@ from plasmid.core.calls import (
     SERVED_PER_LINK_MAX,
     CallTable,
     OutCall,
-    Served,
 )
 from plasmid.core.errors import Cancelled, NotSent, Overloaded
-from plasmid.core.events import CallArrived
 from plasmid.core.flow import CREDIT_INITIAL, OUTBOX_SIZE_MAX, OWN, RECEIVE_QUOTA
 from plasmid.core.frames import CHUNK_SIZE, MORE, NO_REPLY, PAIR, Kind, Lane
 from tests.core.wire import Long, Tree, at, call_body, first_body, frame, plain_frames
@@ -33,11 +31,6 @@ ROOT_ID, ONE_ID, TWO_ID = 1000, 2000, 3000
 def two() -> Tree:
     """Return the root and its child."""
     return Tree("/", "/1")
-
-
-def in_call(source: str, id: int) -> CallArrived:
-    """Return a call that a context serves."""
-    return CallArrived(at(source), id, b"head", b"payload", None, False, 1, 10)
 
 
 def arrived(source: str, id: int, payload: bytes = b"payload", deadline: "float | None" = None) -> "tuple[Any, ...]":
@@ -119,34 +112,44 @@ def test_the_calls_to_contexts_that_are_gone_are_taken_out() -> None:
     assert (len(made), made.deadline()) == (1, None)
 
 
-# -- Served
+# -- the calls that are served
 
 
 def test_a_served_call_is_known_by_its_caller_and_id() -> None:
-    served = Served()
-    one, other = in_call("/1", 7), in_call("/1/1", 7)
-    assert (served.add(one), served.add(other), served.add(in_call("/1", 7))) == (True, True, False)
-    assert (served.end(at("/1"), 8), served.end(at("/2"), 7), served.end(at("/1"), 7)) == (None, None, one)
-    assert (served.end(at("/1"), 7), len(served)) == (None, 1)
+    tree = Tree("/", "/1", "/1/1")
+    assert [tree.call(context, "/").id for context in ("/1", "/1/1")] == [ONE_ID, TWO_ID]
+    tree.run()
+    link, served = tree.link("/", "/1"), tree.nodes["/"].calls.served
+    assert (sorted(served), link.inbox.calls) == ([(at("/1"), ONE_ID), (at("/1/1"), TWO_ID)], 2)
+    assert {call[0] for call in served.values()} == {link}
+    tree.answer("/", "/1", TWO_ID)
+    assert len(served) == 2
+    tree.answer("/", "/1", ONE_ID)
+    assert (list(served), link.inbox.calls) == ([(at("/1/1"), TWO_ID)], 1)
 
 
 def test_a_link_may_have_so_many_calls_here_and_none_more() -> None:
-    served = Served()
-    for id in range(SERVED_PER_LINK_MAX):
-        assert served.per_link.get(1, 0) < SERVED_PER_LINK_MAX
-        served.add(in_call("/1", id))
-    assert served.per_link == {1: SERVED_PER_LINK_MAX}
-    served.end(at("/1"), 0)
-    assert served.per_link[1] < SERVED_PER_LINK_MAX
+    tree = two()
+    for _ in range(SERVED_PER_LINK_MAX + 1):
+        tree.call("/1", "/")
+    tree.run()
+    found = "%d calls from that side already wait here" % SERVED_PER_LINK_MAX
+    assert (tree.link("/", "/1").inbox.calls, len(tree.told("/"))) == (SERVED_PER_LINK_MAX, SERVED_PER_LINK_MAX)
+    assert tree.told("/1") == [refused("/", "Overloaded", found, False)]
+    tree.answer("/", "/1", ONE_ID)
+    tree.call("/1", "/")
+    tree.run()
+    assert len(tree.told("/")) == 1
 
 
 def test_the_calls_of_callers_that_are_gone_are_taken_out() -> None:
-    served = Served()
-    calls = [in_call(source, 7) for source in ("/1", "/1/2", "/2")]
-    for call in calls:
-        served.add(call)
-    assert served.lost(lambda where: where.startswith(at("/1"))) == calls[:2]
-    assert len(served) == 1
+    tree = Tree("/", "/1", "/2")
+    for context in ("/1", "/2"):
+        tree.call(context, "/")
+    tree.run()
+    link = tree.link("/", "/1")
+    tree.cut("/", "/1")
+    assert (list(tree.nodes["/"].calls.served), link.inbox.calls) == ([(at("/2"), TWO_ID)], 0)
 
 
 # -- calls and their answers

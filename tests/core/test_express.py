@@ -1,5 +1,6 @@
 """Short frames take a shorter way, and nobody can tell."""
 
+import functools
 import random
 from typing import Any
 
@@ -24,7 +25,6 @@ def trees() -> "list[Tree]":
 
 def books(node: Node) -> "list[Any]":
     """Return all that a node holds because of what was fed."""
-    served = node.calls.served
     links = [
         (
             id,
@@ -32,12 +32,14 @@ def books(node: Node) -> "list[Any]":
             link.heard_at,
             sorted(link.talkers),
             link.inbox.held,
+            link.inbox.calls,
             dict(link.outbox.shares),
             link.outbox.lone,
         )
         for id, link in node.links.items()
     ]
-    return [len(served), dict(served.per_link), sorted(node.calls.made.calls), sorted(node.dirty), links]
+    served = [(key, call[0] and call[0].id, call[1], call[2]) for key, call in node.calls.served.items()]
+    return [sorted(served), sorted(node.calls.made.calls), sorted(node.dirty), links]
 
 
 def any_frame(chance: random.Random) -> bytes:
@@ -98,6 +100,52 @@ def test_what_comes_of_a_frame_is_the_same_by_either_way(seed: int) -> None:
                     tree.feed(HERE, other, data)
         told = [tree.told(HERE) for tree in pair]
         assert told[0] == told[1]
+        assert books(pair[0].nodes[HERE]) == books(pair[1].nodes[HERE])
+
+
+def writes_at_once(tree: Tree, chance: random.Random) -> None:
+    """Have the links of /1 written to as a loop does, which can't always write."""
+
+    def write(id: int, way: "tuple[str, str]", raw: bytes) -> bool:
+        assert not tree.nodes[HERE].links[id].outbox
+        if chance.random() < 0.2:
+            return False
+        tree.pending[way] = tree.pending.get(way, b"") + raw
+        return True
+
+    for other in OTHERS:
+        link = tree.link(HERE, other)
+        link.write = functools.partial(write, link.id, (HERE, other))
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_what_is_written_at_once_is_what_would_have_been_written_in_its_turn(seed: int) -> None:
+    # D1, D2
+    pair = trees()
+    chance = random.Random(seed)
+    writes_at_once(pair[1], random.Random(seed))
+    for _ in range(60):
+        what = chance.random()
+        other = chance.choice(OTHERS)
+        if what < 0.2:
+            left_s = chance.choice([None, 50.0])
+            for tree in pair:
+                if tree.nodes[HERE].switch.route(at(other)) is not None:
+                    tree.call(HERE, other, deadline=left_s and tree.clock.now + left_s)
+        elif what < 0.4:
+            id, source = chance.randrange(4), chance.choice(["/", "/1/1", "/1/2"])
+            for tree in pair:
+                tree.answer(HERE, source, id)
+        else:
+            raw = any_frame(chance)
+            for tree in pair:
+                tree.feed(HERE, other, raw)
+        for each in OTHERS:
+            if tree.nodes[HERE].links.keys() >= {tree._way(HERE, each)[1]}:
+                assert pair[0].write(HERE, each) == pair[1].write(HERE, each)
+        assert pair[0].told(HERE) == pair[1].told(HERE)
+        for tree in pair:
+            tree.nodes[HERE].dirty.clear()
         assert books(pair[0].nodes[HERE]) == books(pair[1].nodes[HERE])
 
 

@@ -168,11 +168,11 @@ class Scene:
 
     def calls_waiting(self, count: int) -> bool:
         """Wait until so many calls of the hostile child wait for their answers; False if that doesn't come."""
-        waiting = self.router.runtime.node.calls.served.per_link
+        inbox = self.router.runtime.node.links[self.child.number].inbox
         until = time.monotonic() + DEADLINE_S
-        while waiting.get(self.child.number, 0) != count and time.monotonic() < until:
+        while inbox.calls != count and time.monotonic() < until:
             self._pause()
-        return waiting.get(self.child.number, 0) == count
+        return inbox.calls == count
 
     def await_end_of_attack(self, timeout_s: float) -> None:
         """Wait until the child has done its worst or its link was cut; or so long, if nobody reads what it sends."""

@@ -109,7 +109,7 @@ def check_books(machine: Machine) -> None:
     node = machine.node
     held = {
         "calls made": [len(node.calls.made)],
-        "calls served": [len(node.calls.served), len(node.calls.served.per_link)],
+        "calls served": [len(node.calls.served)],
         "long bodies going out": [len(node.switch.outgoing)],
         "events": [len(node.events)],
         "its pool": machine.application.pool.held(),
@@ -121,7 +121,7 @@ def check_books(machine: Machine) -> None:
             *(len(outbox.turns), len(outbox.urgent), len(outbox.finished)),
         ]
         for inbox in link.inbox, link.replies:
-            held["link %d" % link.id] += [inbox.held, len(inbox.assemblies), len(inbox.waiting)]
+            held["link %d" % link.id] += [inbox.held, inbox.calls, len(inbox.assemblies), len(inbox.waiting)]
     left = {what: held[what] for what in held if any(held[what])}
     if left:
         raise Violation("%s still holds %s" % (addresses.text(machine.address), left))

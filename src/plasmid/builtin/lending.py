@@ -121,14 +121,13 @@ class Lending:
 
     def _answer(self, job: "Job", call: Call) -> None:
         """Hand on the answer as it came: who asked decodes it, under limits of its own."""
-        event = call._event
-        assert event is not None
-        if event.error is not None:
-            job._answer(_protocol_error(event.error), True)
+        assert call.came is not None
+        body, is_error, error = call.came
+        if error is not None:
+            job._answer(_protocol_error(error), True)
         else:
-            assert event.body is not None
-            body = event.body
-            job._answer([body] if isinstance(body, BUFFERS) else [body.front, body.rest], event.is_error)
+            assert body is not None
+            job._answer([body] if isinstance(body, BUFFERS) else [body.front, body.rest], is_error)
         with self._runtime.lock:
             if job.source in self.borrowers:
                 self.under_way[job.source] -= 1

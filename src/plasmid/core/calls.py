@@ -8,8 +8,7 @@ A call we made, by who ends it (the first to come does, and takes it out of the 
     LOST of the target or of anything above it                  -> ContextLost
     the link that it waits behind is cut                        -> NotSent or ContextLost
 
-A call we serve stands in Served from its arrival to its answer. CallTable and Served are the books, Calls is the
-protocol. The body of a CALL:
+A call we serve stands in `served` from its arrival to its answer. The body of a CALL:
 
     u32 milliseconds left, 0xFFFFFFFF for no deadline | u16 size of the head | head | payload
 
@@ -23,7 +22,7 @@ from plasmid.core.errors import CallError, ContextLost, DeadlineExceeded, NotSen
 from plasmid.core.events import CallArrived, CallCancelled, CallEnded
 from plasmid.core.flow import OUTBOX_SIZE_MAX, Assembly
 from plasmid.core.frames import MORE, NO_REPLY, Frame, Kind, Lane
-from plasmid.core.link import Link
+from plasmid.core.link import Link, LinkState
 from plasmid.core.switch import LOCAL, Switch
 
 TYPE_CHECKING = False
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from plasmid.core.values import Payload
 
     Buffer = Union[bytes, bytearray, memoryview]
+    CallKey = Tuple[bytes, int]
+    Held = Tuple[Optional[Link], int, bool, Any]
 
 CALL_HEAD = Struct(">IH")
 NO_DEADLINE = 0xFFFFFFFF
@@ -140,50 +141,16 @@ def deadline_of(left: int, now: float) -> float:
     return now + left / 1000.0
 
 
-class Served:
-    """The calls that this context serves and that haven't been answered. per_link: how many, by the id of the link."""
-
-    def __init__(self) -> None:
-        self.calls = {}  # type: Dict[Tuple[bytes, int], CallArrived]
-        self.per_link = {}  # type: Dict[int, int]
-
-    def __len__(self) -> int:
-        return len(self.calls)
-
-    def add(self, call: CallArrived) -> bool:
-        """Note the call; False if its caller has one of that id here already."""
-        key = call.source, call.id
-        if key in self.calls:
-            return False
-        self.calls[key] = call
-        self.per_link[call.link] = self.per_link.get(call.link, 0) + 1
-        return True
-
-    def end(self, source: bytes, id: int) -> "Optional[CallArrived]":
-        """Take the call out; None if it was answered, or its caller has gone."""
-        call = self.calls.pop((source, id), None)
-        if call is not None:
-            left = self.per_link[call.link] - 1
-            if left:
-                self.per_link[call.link] = left
-            else:
-                del self.per_link[call.link]
-        return call
-
-    def lost(self, is_gone: "Callable[[bytes], bool]") -> "List[CallArrived]":
-        """Take out the calls of callers that are gone."""
-        gone = [call for call in self.calls.values() if is_gone(call.source)]
-        for call in gone:
-            self.end(call.source, call.id)
-        return gone
-
-
 class Calls:
-    """The calls to and from the context of `switch`. Owned by its Node."""
+    """The calls to and from the context of `switch`. Owned by its Node.
+
+    served: those to answer, by caller and id: by which link each came, None for our own, how many bytes of its books it
+    takes, whether it wants no reply, and what express.py keeps for that.
+    """
 
     def __init__(self, switch: Switch, id_start: int) -> None:
         self.made = CallTable(id_start)
-        self.served = Served()
+        self.served = {}  # type: Dict[CallKey, Held]
         self._switch = switch
 
     # -- made here
@@ -267,7 +234,7 @@ class Calls:
         switch = self._switch
         link = switch.links.get(call.link)
         if link is None:  # a call to this context itself: those by a link end before it does
-            self.served.end(switch.address, call.id)
+            self._take_out((switch.address, call.id))
             switch.events.append(CallCancelled(switch.address, call.id))
             return
         flow = switch.drop_flow((call.target, Lane.CALL, call.id))
@@ -280,36 +247,36 @@ class Calls:
 
     def answer(self, source: bytes, id: int, parts: "Sequence[Buffer]", is_error: bool) -> None:
         """Answer the served call `id` of `source` with an encoded payload. Nothing, if nobody waits for it."""
-        served = self.served.end(source, id)
-        if served is None:
+        served = self._take_out((source, id))
+        if served is None or served[2]:
             return
-        link = self._release(served)
-        if served.no_reply:
-            return
+        link = served[0]
         if link is not None:
-            self._switch.send(link, Kind.ERROR if is_error else Kind.REPLY, Lane.REPLY, id, source, parts)
+            if link.state is not LinkState.CLOSED:
+                self._switch.send(link, Kind.ERROR if is_error else Kind.REPLY, Lane.REPLY, id, source, parts)
             return
-        call = self.made.end(id) if served.link == LOCAL else None
+        call = self.made.end(id)
         if call is not None:
             self._switch.events.append(CallEnded(call.ref, b"".join(parts), is_error, None))
 
-    def _release(self, served: CallArrived) -> "Optional[Link]":
-        """Take a call's arguments off the books of its link, and return that."""
-        link = self._switch.links.get(served.link)
-        if link is not None:
-            inbox = link.inbox
-            if inbox.waiting:
-                self._switch.grant(link, inbox.release(served.size))
-            else:
-                inbox.held -= served.size
-        return link
+    def _take_out(self, key: "CallKey") -> "Optional[Held]":
+        """Take a call that we serve off all books; None if it was answered, or its caller has gone."""
+        served = self.served.pop(key, None)
+        if served is not None and served[0] is not None:
+            self._release(served[0], served[1])
+        return served
+
+    def _release(self, link: Link, size: int) -> None:
+        link.inbox.calls -= 1
+        if link.state is not LinkState.CLOSED:
+            self._switch.grant(link, link.inbox.release(size))
 
     def take_call(self, link: Link, frame: Frame, now: float) -> None:
         """Take a CALL, or the beginning of a long one."""
         switch = self._switch
         by_parent = switch.address.startswith(frame.source)
         try:
-            if self.served.per_link.get(link.id, 0) >= SERVED_PER_LINK_MAX:
+            if link.inbox.calls >= SERVED_PER_LINK_MAX:
                 raise Overloaded("", "", "%d calls from that side already wait here" % SERVED_PER_LINK_MAX)
             # Who asks on and on and doesn't read the answers would have us hold them.
             if link.outbox.owed_size > OUTBOX_SIZE_MAX and not by_parent:
@@ -331,25 +298,30 @@ class Calls:
         head_end = CALL_HEAD.size + head_size
         deadline = None if left == NO_DEADLINE else deadline_of(left, now)
         head = bytes(body[CALL_HEAD.size : head_end])
-        via = LOCAL if link is None else link.id
         no_reply = first.flags & NO_REPLY != 0
-        served = CallArrived(first.source, first.id, head, body[head_end:], deadline, no_reply, via, size)
-        if not 0 < head_size <= HEAD_SIZE_MAX or head_end > size or not self.served.add(served):
+        key = first.source, first.id
+        if link is not None:
+            link.inbox.calls += 1
+        if not 0 < head_size <= HEAD_SIZE_MAX or head_end > size or key in self.served:
             assert link is not None  # our own calls are whole
-            self._release(served)
+            self._release(link, size)
             self._switch.refuse(link, first, ProtocolError("", "", "the call is broken, or its id is in use"))
             return
-        self._switch.events.append(served)
+        self.served[key] = link, size, no_reply, None
+        self._switch.events.append(CallArrived(*key, head, body[head_end:], deadline, no_reply))
 
     def take_cancel(self, link: Link, frame: Frame) -> None:
         """Take a CANCEL. It counts only from the context that called."""
         self._switch.grant(link, link.inbox.drop([(frame.source, frame.target, frame.id, Lane.CALL)]))
-        served = self.served.end(frame.source, frame.id)
-        if served is None:
+        if not self._cancelled((frame.source, frame.id)):
             self._switch.drop_flow((frame.source, Lane.REPLY, frame.id))
-            return
-        self._release(served)
-        self._switch.events.append(CallCancelled(frame.source, frame.id))
+
+    def _cancelled(self, key: "CallKey") -> bool:
+        """Take out a call that nobody waits for any more. False if there is none."""
+        served = self._take_out(key)
+        if served is not None:
+            self._switch.events.append(CallCancelled(*key))
+        return served is not None
 
     # -- long bodies, and loss
 
@@ -381,6 +353,5 @@ class Calls:
             if not for_good:
                 self._withdraw(call)  # it may reach the other end after the word of this
             self._end(call, NotSent("", "", found) if unsent else ContextLost("", "", found))
-        for served in self.served.lost(is_gone):
-            self._release(served)
-            self._switch.events.append(CallCancelled(served.source, served.id))
+        for key in [key for key in self.served if is_gone(key[0])]:
+            self._cancelled(key)

@@ -3,44 +3,62 @@
 It does what feed() of the node, call() and answer() of its Calls would, less what such a frame can't need: no Frame is
 made of it, no chunk is looked for, and where it goes is known. Whatever is different in any respect is left to those,
 untouched; every error is told there. The source is checked here as it is there, before anything else of the frame
-counts. No I/O here.
+counts: what was found of a pair of addresses is kept for that link alone, by exactly these bytes. No I/O here: a frame
+is given to write() of its link, which is the runtime's, or left in the outbox.
 """
 
-from plasmid.core.calls import (
-    CALL_HEAD,
-    HEAD_SIZE_MAX,
-    NO_DEADLINE,
-    SERVED_PER_LINK_MAX,
-    Calls,
-    deadline_of,
-    left_until,
-)
+from struct import Struct
+
+from plasmid.core.calls import CALL_HEAD, NO_DEADLINE, SERVED_PER_LINK_MAX, Calls, deadline_of, left_until
 from plasmid.core.events import CallArrived, CallEnded
-from plasmid.core.frames import HEADER, HEADER_SIZE, NO_REPLY, SIZES, FrameDecoder, Kind, Lane
+from plasmid.core.frames import HEADER_SIZE, NO_REPLY, SIZES, FrameDecoder, Kind, Lane
 from plasmid.core.link import LinkState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional, Sequence, Union
+    from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
     from plasmid.core.calls import OutCall
     from plasmid.core.flow import Outbox
     from plasmid.core.link import Link
     from plasmid.core.node import Node
+    from plasmid.core.values import Payload
 
     Buffer = Union[bytes, bytearray, memoryview]
+    # A source, the way to the target, None for here, and what an answer begins with: its form, and both addresses.
+    Pair = Tuple[bytes, Optional[Link], int, bytes]
+    Pairs = Dict[bytes, Pair]
+    Arrived = Callable[[Tuple[bytes, int], bytes, bytes, Optional[float], bool], object]
+    Answered = Callable[[Any, Payload], object]
 
-_CALL, _REPLY, _OPEN, _LANE = Kind.CALL, Kind.REPLY, LinkState.OPEN, Lane.REPLY
+_OPEN, _REPLY = LinkState.OPEN, Kind.REPLY
 _HEAD_SIZE = CALL_HEAD.size
 
 # A frame shorter than this is short. Its body is cut out by copying: a view takes longer to make.
 SHORT_SIZE_MAX = 4096
-_read_header = HEADER.unpack_from
+
+# HEADER of frames.py with kind, flags and the sizes of both addresses in one number, the form of a frame.
+_FORMED = Struct(">IIQ")
+_read_header, _write_header = _FORMED.unpack_from, _FORMED.pack
+_read_call_head = CALL_HEAD.unpack_from
+# Kind and flags of the frames that may be short.
+_SHORT = Kind.CALL << 8, Kind.CALL << 8 | NO_REPLY, Kind.REPLY << 8 | Lane.REPLY
+_NOT_SERVED = None, 0, False, None
+
+# What is kept of one link: so many forms, and so many pairs of addresses for each. A peer may name what it likes.
+FORMS_MAX = 8
+PAIRS_MAX = 64
+# What is kept of calls that were made: by target and head.
+ROUTES_MAX = 1024
 
 
-def install(node: "Node") -> None:
-    """Have the node take what it is fed, make calls and answer them by this way where it can."""
-    express = Express(node)
+def install(node: "Node", arrived: "Optional[Arrived]" = None, answered: "Optional[Answered]" = None) -> None:
+    """Have the node take what it is fed, make calls and answer them by this way where it can.
+
+    arrived, answered: told at once, with what CallArrived and CallEnded say; by default these are events as well. What
+    is fed while events wait to be told mustn't overtake them, so there may be none then.
+    """
+    express = Express(node, arrived, answered)
     node.feed = express.feed  # type: ignore[method-assign]
     if type(node.calls) is Calls:
         node.calls.call = express.call  # type: ignore[method-assign]
@@ -50,16 +68,23 @@ def install(node: "Node") -> None:
 class Express:
     """The short way of one node. Owned by whoever owns that. feed_long, call_long, answer_long: what else does it."""
 
-    def __init__(self, node: "Node") -> None:
-        self.node = node
+    def __init__(self, node: "Node", arrived: "Optional[Arrived]", answered: "Optional[Answered]") -> None:
         self.feed_long = node.feed
         self.call_long = node.calls.call
         self.answer_long = node.calls.answer
         self._own = node.address
         self._links = node.links
-        self._ways = node.switch.ways
+        self._switch = node.switch
         self._dirty = node.dirty
         self._events = node.events
+        self._made = node.calls.made
+        self._served = node.calls.served
+        self._arrived = arrived or self._tell_arrived
+        self._answered = answered or self._tell_answered
+        # The link, the form, what stands between the id and the payload, and its size, by target and head.
+        self._routes = {}  # type: Dict[Tuple[bytes, bytes], Tuple[Link, int, bytes, int]]
+
+    # -- what comes
 
     def feed(self, id: int, data: bytes, now: float) -> None:
         """Take the bytes that came in by link `id`, see Node.feed()."""
@@ -67,66 +92,106 @@ class Express:
         if link is None or not link.decoder.is_empty or link.state is not _OPEN or link.outbox.shares:
             self.feed_long(id, data, now)
             return
-        node, own = self.node, self._own
-        size, start, peer = len(data), 0, link.peer
+        size, start = len(data), 0
         while size - start >= HEADER_SIZE:
-            body_size, kind, flags, source_size, target_size, number = _read_header(data, start)
-            target_at = start + HEADER_SIZE + source_size
-            body_at = target_at + target_size
+            body_size, form, number = _read_header(data, start)
+            known = link.forms.get(form) or _know_form(link, form)
+            if known is None:
+                break
+            kind, no_reply, offset, pairs = known
+            body_at = start + offset
             end = body_at + body_size  # type: int
-            if end > size or end - start >= SHORT_SIZE_MAX or source_size not in SIZES:
+            if end > size or end - start >= SHORT_SIZE_MAX:
                 break
-            source = data[start + HEADER_SIZE : target_at]
-            if not source.startswith(peer):
+            addresses = data[start + HEADER_SIZE : body_at]
+            pair = pairs.get(addresses) or self._know_pair(link, form, pairs, addresses)
+            if pair is None:
                 break
-            if flags != _LANE if kind == _REPLY else kind != _CALL or flags & ~NO_REPLY:
-                break
-            target = data[target_at:body_at]
-            if target != own:
-                way = self._ways.get(target)
-                if way is None or way is link or not way.outbox.is_idle():
+            way = pair[1]
+            if way is not None:
+                if not self._pass_on(way, link, data[start:end]):
                     break
-                _pass_on(way, link, data[start:end])
-                self._dirty.add(way.id)
-            elif kind == _CALL:
-                if not self._serve(link, data, body_at, end, now, source, number, flags != 0):
-                    break
-            else:
-                made = node.calls.made.calls
+            elif kind == _REPLY:
+                made = self._made.calls
                 call = made.get(number)
-                if call is None or call.target != source or link.replies.assemblies or node.switch.outgoing:
+                if call is None or call.target != pair[0] or link.replies.assemblies or self._switch.outgoing:
                     break
                 del made[number]
-                self._events.append(CallEnded(call.ref, data[body_at:end], False, None))
-            start = end
+                self._answered(call.ref, data[body_at:end])
+            elif not self._serve(link, data, body_at, end, now, pair, number, no_reply):
+                break
             link.heard_at = now
-        if start < size:
-            self.feed_long(id, data[start:] if start else data, now)
+            if end == size:
+                return
+            start = end
+        self.feed_long(id, data[start:] if start else data, now)
+
+    def _know_pair(self, link: "Link", form: int, pairs: "Pairs", addresses: bytes) -> "Optional[Pair]":
+        """Return what is known of these addresses, if the link may name that source and the way is known."""
+        source_size = form >> 8 & 0xFF
+        source, target = addresses[:source_size], addresses[source_size:]
+        if not source.startswith(link.peer):
+            return None
+        way = None
+        if target != self._own:
+            way = self._switch.ways.get(target)
+            if way is None or way is link:
+                return None
+            # Both ways: who waits for an answer, and who is at work on one, want to hear of the other's loss.
+            way.talkers.add(link.id)
+            link.talkers.add(way.id)
+        if len(pairs) >= PAIRS_MAX:
+            pairs.clear()
+        own = self._own
+        pair = source, way, _REPLY << 24 | Lane.REPLY << 16 | len(own) << 8 | source_size, own + source
+        pairs[addresses] = pair
+        return pair
+
+    def _pass_on(self, way: "Link", link: "Link", raw: bytes) -> bool:
+        """Pass on, by `way`, a frame that came by `link`, as relay.queue() does. False where it would have to wait."""
+        outbox = way.outbox
+        if outbox.lone or outbox.shares or outbox.turns or way.state is not _OPEN:
+            return False
+        write = way.write
+        if write is None or not write(raw):
+            outbox.lone = raw
+            outbox.lone_again = _queue_behind, raw, link.id
+            self._dirty.add(way.id)
+        return True
 
     def _serve(
-        self, link: "Link", data: bytes, start: int, end: int, now: float, source: bytes, id: int, no_reply: bool
+        self, link: "Link", data: bytes, start: int, end: int, now: float, pair: "Pair", id: int, no_reply: bool
     ) -> bool:
         """Hand a call over to be served, as Calls.take_call() does. Its body is data[start:end]."""
         size = end - start
-        left, head_size = CALL_HEAD.unpack_from(data, start) if size >= _HEAD_SIZE else (0, 0)
+        if size < _HEAD_SIZE:
+            return False
+        left, head_size = _read_call_head(data, start)
         head_at = start + _HEAD_SIZE
         payload_at = head_at + head_size
         inbox = link.inbox
-        if not 0 < head_size <= HEAD_SIZE_MAX or payload_at > end or inbox.held + size > inbox.quota:
+        held = inbox.held + size
+        if not head_size or payload_at > end or held > inbox.quota or link.outbox.flows_size:
             return False
-        served = self.node.calls.served
-        via = link.id
-        key = source, id
-        count = served.per_link.get(via, 0)
-        if key in served.calls or count >= SERVED_PER_LINK_MAX or link.outbox.flows_size:
+        key, served = (pair[0], id), self._served
+        if key in served or inbox.calls >= SERVED_PER_LINK_MAX:
             return False
-        served.per_link[via] = count + 1
-        inbox.held += size
+        inbox.calls += 1
+        inbox.held = held
+        served[key] = link, size, no_reply, pair
         deadline = None if left == NO_DEADLINE else deadline_of(left, now)
-        head, payload = data[head_at:payload_at], data[payload_at:end]
-        call = served.calls[key] = CallArrived(source, id, head, payload, deadline, no_reply, via, size)
-        self._events.append(call)
+        self._arrived(key, data[head_at:payload_at], data[payload_at:end], deadline, no_reply)
         return True
+
+    def _tell_arrived(
+        self, key: "Tuple[bytes, int]", head: bytes, payload: bytes, deadline: "Optional[float]", no_reply: bool
+    ) -> None:
+        self._events.append(CallArrived(key[0], key[1], head, payload, deadline, no_reply))
+
+    def _tell_answered(self, ref: "Any", body: "Payload") -> None:
+        self._events.append(CallEnded(ref, body, False, None))
+
+    # -- what goes
 
     def call(
         self,
@@ -139,47 +204,68 @@ class Express:
         ref: "Any" = None,
     ) -> "Optional[OutCall]":
         """Make a call, see Calls.call()."""
-        link = self._ways.get(target)
-        if link is None or no_reply or len(parts) != 1 or not link.outbox.is_idle():
+        route = self._routes.get((target, head)) or self._know_route(target, head)
+        if route is None or no_reply or len(parts) != 1:
             return self.call_long(target, head, parts, now, deadline, no_reply, ref)
-        payload = parts[0]
-        size = _HEAD_SIZE + len(head) + len(payload)
-        if size >= SHORT_SIZE_MAX:
+        link, form, middle, size = route
+        payload, outbox = parts[0], link.outbox
+        size += len(payload)
+        if outbox.lone or outbox.shares or outbox.turns or size >= SHORT_SIZE_MAX or link.state is not _OPEN:
             return self.call_long(target, head, parts, now, deadline, no_reply, ref)
-        own = self._own
-        left = NO_DEADLINE if deadline is None else left_until(deadline, now)
-        call = self.node.calls.made.add(target, deadline, ref, link.id)
-        header = HEADER.pack(size, _CALL, 0, len(own), len(target), call.id)
-        link.outbox.lone = b"".join((header, own, target, CALL_HEAD.pack(left, len(head)), head, payload))
-        self._dirty.add(link.id)
+        if deadline is not None:
+            middle = self._own + target + CALL_HEAD.pack(left_until(deadline, now), len(head)) + head
+        call = self._made.add(target, deadline, ref, link.id)
+        self._send(link, _write_header(size, form, call.id) + middle + payload)
         return call
+
+    def _know_route(self, target: bytes, head: bytes) -> "Optional[Tuple[Link, int, bytes, int]]":
+        """Return how to call by that head there, None where no way is known yet."""
+        link = self._switch.ways.get(target)
+        if link is None:
+            return None
+        if len(self._routes) >= ROUTES_MAX:
+            self._routes.clear()
+        form = Kind.CALL << 24 | len(self._own) << 8 | len(target)
+        middle = self._own + target + CALL_HEAD.pack(NO_DEADLINE, len(head)) + head
+        route = self._routes[target, head] = link, form, middle, _HEAD_SIZE + len(head)
+        return route
 
     def answer(self, source: bytes, id: int, parts: "Sequence[Buffer]", is_error: bool) -> None:
         """Answer a call, see Calls.answer()."""
-        served = self.node.calls.served
-        call = served.calls.get((source, id))
-        link = None if call is None else self._links.get(call.link)
-        if call is None or link is None or call.no_reply or is_error or len(parts) != 1 or link.inbox.waiting:
+        key = source, id
+        link, size, no_reply, pair = self._served.get(key, _NOT_SERVED)
+        # A call that came by the long way has no pair, and mostly comes back by that.
+        if link is None or pair is None or no_reply or is_error or len(parts) != 1 or link.state is not _OPEN:
             self.answer_long(source, id, parts, is_error)
             return
-        body, outbox, own = parts[0], link.outbox, self._own
-        if len(body) >= SHORT_SIZE_MAX or not outbox.is_idle():
+        body, outbox, inbox = parts[0], link.outbox, link.inbox
+        if outbox.lone or outbox.shares or outbox.turns or inbox.waiting or len(body) >= SHORT_SIZE_MAX:
             self.answer_long(source, id, parts, is_error)
             return
-        served.end(source, id)
-        link.inbox.held -= call.size
-        header = HEADER.pack(len(body), _REPLY, _LANE, len(own), len(source), id)
-        outbox.lone = b"".join((header, own, source, body))
-        self._dirty.add(link.id)
+        del self._served[key]
+        inbox.calls -= 1
+        inbox.held -= size
+        self._send(link, _write_header(len(body), pair[2], id) + pair[3] + body)
+
+    def _send(self, link: "Link", frame: bytes) -> None:
+        """Write a frame that nothing waits before, or leave it to who writes next."""
+        write = link.write
+        if write is None or not write(frame):
+            link.outbox.lone = frame
+            self._dirty.add(link.id)
 
 
-def _pass_on(way: "Link", link: "Link", raw: bytes) -> None:
-    """Pass on, by `way` where nothing waits, a frame that came by `link`, as relay.queue() does."""
-    # Both ways: who waits for an answer, and who is at work on one, want to hear of the other's loss.
-    way.talkers.add(link.id)
-    link.talkers.add(way.id)
-    way.outbox.lone = raw
-    way.outbox.lone_again = _queue_behind, raw, link.id
+def _know_form(link: "Link", form: int) -> "Optional[Tuple[int, bool, int, Pairs]]":
+    """Return kind, no_reply, where the body begins, and what pairs are known, of a form if it is a short frame's."""
+    source_size, target_size = form >> 8 & 0xFF, form & 0xFF
+    if form >> 16 not in _SHORT or source_size not in SIZES or target_size not in SIZES:
+        return None
+    if len(link.forms) >= FORMS_MAX:
+        link.forms.clear()
+    pairs = {}  # type: Pairs
+    no_reply = form >> 16 & NO_REPLY != 0
+    known = link.forms[form] = form >> 24, no_reply, HEADER_SIZE + source_size + target_size, pairs
+    return known
 
 
 def _queue_behind(outbox: "Outbox", raw: bytes, origin: int) -> None:

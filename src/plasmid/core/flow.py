@@ -220,12 +220,13 @@ class Assembly:
 class Inbox:
     """The long bodies that come in by one link, and what all that came by it makes us hold.
 
-    `held` counts whole bodies from their announcement, so that what has been promised always fits.
+    `held` counts whole bodies from their announcement, so that what has been promised always fits. calls: how many of
+    these wait for their answers here.
     """
 
     def __init__(self, quota: int = RECEIVE_QUOTA) -> None:
         self.quota = quota
-        self.held = 0
+        self.held = self.calls = 0
         self.assemblies = {}  # type: Dict[FlowKey, Assembly]
         self.waiting = deque()  # type: Deque[Assembly]
 

@@ -25,7 +25,7 @@ from plasmid.core.frames import PROTOCOL_VERSION, ROUTED_MIN, Frame, FrameDecode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional, Set
+    from typing import Any, Callable, Dict, Optional, Set
 
 IDLE_S = 10.0
 SILENCE_MAX_S = 35.0
@@ -68,7 +68,10 @@ class Link:
     that comes in must lie within. hello: what the peer said of itself, once it has. replies: the long answers to our
     calls, on books of their own: they must not wait for calls that are served here, for those may wait for them.
     heard_at: when a whole frame came last, but for pings: who asks for a sign of life may hear nothing of us.
+    write: the runtime's, if it has given one: takes a whole frame while the outbox is idle. False if it can't now.
     """
+
+    write = None  # type: Optional[Callable[[bytes], bool]]
 
     def __init__(self, id: int, own: bytes, peer: bytes, now: float) -> None:
         self.id = id
@@ -82,6 +85,7 @@ class Link:
         self.hello = None  # type: Optional[Dict[str, Any]]
         self.talkers = set()  # type: Set[int]  # links that exchanged frames with this one: they hear of its loss
         self.refused = set()  # type: Set[bytes]  # see relay.check_share()
+        self.forms = {}  # type: Dict[int, Any]  # see express.py
         self.farewell = ""
         self._left = False  # the peer has said goodbye
         self._leave_by = 0.0

@@ -36,7 +36,8 @@ TICK_S = 2.5
 class Node:
     """The protocol of the context at `address`. Owned by the runtime's router lock.
 
-    id_start: an unguessable number at which call ids begin. facts: what it says of itself in its hellos.
+    id_start: an unguessable number at which call ids begin. facts: what it says of itself in its hellos. tick_at: when
+    links are looked at next, None while there are none.
     """
 
     def __init__(self, address: bytes, id_start: int, facts: "Optional[Dict[str, Any]]" = None) -> None:
@@ -48,7 +49,7 @@ class Node:
         self.dirty = self.switch.dirty
         self.links = self.switch.links
         self._children = 0
-        self._tick_at = None  # type: Optional[float]
+        self.tick_at = None  # type: Optional[float]
 
     def use_streams(self, make: "Callable[[Switch], Streams]") -> "Streams":
         """Return the receivers and streams of this context, from now on. Until then it has none, and refuses puts."""
@@ -63,8 +64,8 @@ class Node:
 
     def add_link(self, id: int, now: float) -> Link:
         """Return the new link to the parent (PARENT) or to the child of that number, our hello queued on it."""
-        if self._tick_at is None:
-            self._tick_at = now + TICK_S
+        if self.tick_at is None:
+            self.tick_at = now + TICK_S
         return self.switch.add_link(id, now)
 
     def feed(self, id: int, data: bytes, now: float) -> None:
@@ -121,6 +122,8 @@ class Node:
         link = self.switch.remove_link(id, reason)
         if link is None:
             return
+        if not self.links:
+            self.tick_at = None
         if id == PARENT:
             self._lost(lambda where: not where.startswith(self.address), "the parent was lost: " + reason)
         else:
@@ -128,7 +131,7 @@ class Node:
 
     def deadline(self) -> "Optional[float]":
         """Return when expire() must be called next, None for never."""
-        tick = self._tick_at if self.links else None
+        tick = self.tick_at
         made = self.calls.made
         first = made.deadline() if made.deadlines else None
         if first is None:
@@ -138,9 +141,9 @@ class Node:
     def expire(self, now: float) -> None:
         """Do what is due: end calls past their deadline, ask silent links for a sign of life, cut dead ones."""
         self.calls.expire(now)
-        if self._tick_at is None or now < self._tick_at:
+        if self.tick_at is None or now < self.tick_at:
             return
-        self._tick_at = now + TICK_S
+        self.tick_at = now + TICK_S
         for link in list(self.links.values()):
             try:
                 link.expire(now)

@@ -16,9 +16,9 @@ from plasmid.core.errors import (
     ContextLost,
     NotSent,
     Overloaded,
-    UnsendableValue,
     ValueDecodeError,
 )
+from plasmid.runtime import ports
 from plasmid.runtime.ports import Parking, Port, TimedOut, guard
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Generator, List, Optional, Tuple, Type, TypeVar, Union
 
     from plasmid.core.calls import OutCall
-    from plasmid.core.events import CallEnded
+    from plasmid.core.values import Payload
     from plasmid.runtime.jobs import Job
     from plasmid.runtime.runtime import Runtime
     from plasmid.service.directory import ServiceInfo
@@ -110,7 +110,7 @@ class Call(Port):
     ended = False
     job = None  # type: Optional[Job]  # which is served by this thread, if it is of the same runtime
     _out = None  # type: Optional[OutCall]
-    _event = None  # type: Optional[CallEnded]
+    came = None  # type: Optional[Tuple[Optional[Payload], bool, Optional[CallError]]]  # how it ended, as CallEnded says
     _outcome = None  # type: Optional[Tuple[Any, Optional[BaseException]]]
     _callbacks = ()  # type: Tuple[Callable[[], None], ...]
 
@@ -146,21 +146,37 @@ class Call(Port):
 
     def _await(self, timeout: "Optional[float]") -> "Tuple[Any, Optional[BaseException]]":
         if not self.ended:
-            try:
-                with guard:
-                    self.wait(None if timeout is None else monotonic() + timeout)
-            except BaseException:
-                self.cancel()
-                raise
+            self._wait_here(None if timeout is None else monotonic() + timeout)
             if not self.ended:
                 raise TimedOut("%s on %s hasn't ended within %s s; it goes on" % (self.what, self.context, timeout))
-        event = self._event
+        came = self.came
         if self._outcome is None:
-            # Two threads may do so at once; neither may take the event from under the other.
-            assert event is not None
-            self._outcome = self._decode(event)
-            self._event = None
+            # Two threads may do so at once; neither may take what came from under the other.
+            assert came is not None
+            self._outcome = self._decode(*came)
+            self.came = None
         return self._outcome
+
+    def _wait_here(self, until: "Optional[float]") -> None:
+        """Wait for the end, or until that time, as wait() does for what doesn't end for everyone at once."""
+        parking = Parking()
+        with guard:
+            if self.ended:
+                return
+            self._waiting += (parking,)
+        waited = None
+        try:
+            waited = ports.about_to_wait and ports.about_to_wait(self)
+            self.context.runtime.loop.park(parking, until)
+        except BaseException:
+            self.cancel()
+            raise
+        finally:
+            if waited:
+                waited()
+            if not self.ended:
+                with guard:
+                    self._waiting = tuple(each for each in self._waiting if each is not parking)
 
     def cancel(self) -> bool:
         """End the call with Cancelled and ask the far side to stop. False if it had ended."""
@@ -213,42 +229,46 @@ class Call(Port):
         """Wait, and lead meanwhile."""
         self.context.runtime.loop.park(parking, until)
 
-    def end(self, event: "CallEnded") -> None:
-        """Take note of how the call ended. A handler of the loop."""
-        self._event = event
+    def end(self, body: "Optional[Payload]", is_error: bool = False, error: "Optional[CallError]" = None) -> None:
+        """Take note of how the call ended. Under the router lock."""
+        self.came = body, is_error, error
         self._out = None  # which refers to this: a long result would stay until a collector comes by
         if self.job is not None:
             self.job.stops.discard(self.stop)
             self.job = None
         with guard:
             self.ended = True
-            if self._waiting or self.selects:
-                self.wake(everyone=True)
+            waiting, self._waiting = self._waiting, ()
+            if self.selects:
+                self.wake()
+        for parking in waiting:
+            parking.release()
         for fn in self._callbacks:
             fn()
 
-    def _decode(self, event: "CallEnded") -> "Tuple[Any, Optional[BaseException]]":
+    def _decode(
+        self, body: "Optional[Payload]", is_error: bool, error: "Optional[CallError]"
+    ) -> "Tuple[Any, Optional[BaseException]]":
         """Turn what came into a result or an error, on the thread that wants it."""
         runtime = self.context.runtime
         classes = self._classes or runtime.find_class
-        if event.error is None and not event.is_error:
-            assert event.body is not None
+        if body is not None and not is_error:
             try:
-                return values.decode(event.body, classes, runtime.handle), None
+                return values.decode(body, classes, runtime.handle), None
             except ValueDecodeError as found:
                 text = "what %s on %s answered can't be taken: %s" % (self.what, self.context, found)
                 return None, ValueDecodeError(text)
         where = str(self.context)
-        if event.error is not None:
-            error = _placed(event.error, self.what, where)
+        if error is not None:
+            error = _placed(error, self.what, where)
             if isinstance(error, ContextLost) and runtime.explain_loss is not None:
                 end = runtime.explain_loss(self.context.address)
                 error.found += " (%s)" % end if end else ""
             return None, error
-        assert event.body is not None
+        assert body is not None
         from plasmid.core import remote
 
-        return None, remote.read_error(event.body, self.what, where, classes, runtime.handle)
+        return None, remote.read_error(body, self.what, where, classes, runtime.handle)
 
 
 def _placed(error: CallError, what: str, where: str) -> CallError:
@@ -302,15 +322,9 @@ class Context:
 
     def send_function(self, fn: "Any", arguments: "Any", no_reply: bool) -> "Optional[Call]":
         """Send the call of a function, with [args, kwargs] or what these were encoded to. None for no_reply."""
-        from plasmid.runtime.naming import argument_named, name_of
+        from plasmid.runtime import naming
 
-        module, qualname = name_of(fn)
-        self.runtime.permit(self.address, module)
-        classes = self.runtime.classes_of(fn)
-        try:
-            return self.send_call("f", module, qualname, arguments, no_reply=no_reply, classes=classes)
-        except UnsendableValue as error:
-            raise argument_named(error, "%s.%s" % (module, qualname)) from None
+        return naming.send_function(self, fn, arguments, no_reply)
 
     def preload(self, *names: str) -> None:
         """Have these modules, and what they import, sent there ahead of need. ImportError if they can't be."""
@@ -381,7 +395,9 @@ class Context:
                 if job is not None and job.runtime is runtime:
                     call.job = job
                     job.stops.add(call.stop)
-            runtime.loop.settle()
+            node = runtime.node
+            if node.dirty or node.events or deadline is not None:
+                runtime.loop.settle()
         return call
 
     # -- life

@@ -1,6 +1,7 @@
 """Runs the function calls of parents, one after the other: on a far side on its main thread."""
 
 import sys
+import threading
 from time import monotonic
 
 from plasmid.core.errors import Cancelled, DeadlineExceeded
@@ -27,6 +28,13 @@ def serve(runtime: "Runtime", run_one: "Optional[Callable[[Runtime, Job], None]]
         (run_one or run)(runtime, job)
         # Kept, it would hold what the call was given until the next one comes.
         del job
+
+
+def serve_on_thread(runtime: "Runtime") -> None:
+    """Have a thread serve(), unless one does."""
+    if runtime.jobs.functions.parker is None:
+        runtime.jobs.functions.parker = runtime.loop.park
+        threading.Thread(target=serve, args=(runtime,), name="plasmid-functions", daemon=True).start()
 
 
 def run(runtime: "Runtime", job: "Job") -> None:

@@ -7,7 +7,6 @@
 Everybody else is refused here, before anything of the call's arguments is read.
 """
 
-import threading
 from _weakref import ref
 
 from plasmid.core import values
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from plasmid.core import events
     from plasmid.runtime.helpers import Helpers
-    from plasmid.runtime.ports import Parking
     from plasmid.runtime.runtime import Runtime
 
     Classes = Callable[[str], Optional[type]]
@@ -35,33 +33,44 @@ _HEADS = [str, str, str], [str, str, type(None)], [str, int, str], [str, int, ty
 class Job:
     """One call to serve. Whoever holds it answers it with reply() or fail(), from any thread; the first counts.
 
-    source: the caller's address, verified at every hop. what: "f" for a function, "s" for a service. name, method:
-    what is called. deadline: on time.monotonic(), None for none. size: bytes of its arguments. cancelled: nobody
-    waits for the answer any more. stops: called then, under the router lock: they cancel the calls that were made while
-    it was served; whatever else stands there must only queue and wake. A job that is dropped unanswered answers itself
-    with an error.
+    source: the caller's address, verified at every hop. key: that and the id. what: "f" for a function, "s" for a
+    service. name, method: what is called. deadline: on time.monotonic(), None for none. size: bytes of its arguments.
+    cancelled: nobody waits for the answer any more. A job that is dropped unanswered answers itself with an error.
     """
 
-    __slots__ = (
-        *("source", "id", "what", "name", "method", "deadline", "no_reply", "cancelled", "stops", "done"),
-        *("runtime", "payload", "_tokens", "__weakref__"),
-    )
+    # What most jobs have to the end is said once, here.
+    cancelled = done = False
+    _stops = None  # type: Optional[Set[Callable[[], object]]]
+    _tokens = ()  # type: Tuple[Any, ...]
 
-    def __init__(self, runtime: "Runtime", event: "events.CallArrived", head: "List[Any]") -> None:
+    def __init__(
+        self,
+        runtime: "Runtime",
+        head: "List[Any]",
+        key: "Tuple[bytes, int]",
+        payload: "Any",
+        deadline: "Optional[float]",
+        no_reply: bool,
+    ) -> None:
         self.runtime = runtime
-        self.source = event.source
-        self.id = event.id
         self.what, self.name, self.method = head
-        self.deadline = event.deadline
-        self.no_reply = event.no_reply
-        self.cancelled = False
-        self.stops = set()  # type: Set[Callable[[], object]]
-        self.done = False
-        self.payload = event.payload
-        self._tokens = []  # type: List[Any]
+        self.source, self.id = self.key = key
+        self.payload = payload
+        self.deadline = deadline
+        self.no_reply = no_reply
 
     def __str__(self) -> str:
         return "%s.%s" % (self.name, self.method) if self.method else str(self.name)
+
+    @property
+    def stops(self) -> "Set[Callable[[], object]]":
+        """What is called when it is cancelled, under the router lock.
+
+        It cancels the calls that were made while it was served; whatever else stands there must only queue and wake.
+        """
+        if self._stops is None:
+            self._stops = set()
+        return self._stops
 
     @property
     def size(self) -> int:
@@ -120,20 +129,23 @@ class Job:
             if self.done:
                 return
             self.done = True
-            runtime.jobs.running.pop((self.source, self.id), None)
-            runtime.node.calls.answer(self.source, self.id, parts, is_error)
-            runtime.loop.settle()
+            runtime.jobs.running.pop(self.key, None)
+            node = runtime.node
+            node.calls.answer(self.source, self.id, parts, is_error)
+            if node.dirty or node.events:
+                runtime.loop.settle()
 
     def running(self) -> "Job":
         """Return a context manager: calls made in it inherit this job's deadline, and current_call() is this."""
         return self
 
     def __enter__(self) -> "Job":
-        self._tokens.append((deadline_var.set(self.deadline), job_var.set(self)))
+        self._tokens += ((deadline_var.set(self.deadline), job_var.set(self)),)
         return self
 
     def __exit__(self, *error: "Any") -> None:
-        deadline, job = self._tokens.pop()
+        deadline, job = self._tokens[-1]
+        self._tokens = self._tokens[:-1]
         deadline_var.reset(deadline)
         job_var.reset(job)
 
@@ -159,6 +171,8 @@ class Jobs:
             "plasmid.children": lambda job: runtime.hook("children")(runtime, job),
         }  # type: Dict[Union[str, int], Callable[[Job], None]]
         self.pool = None  # type: Any
+        # For threads that serve calls: they take in what comes meanwhile.
+        self.park = runtime.loop.park
         self._runtime = runtime
         self.running = {}  # type: Dict[Tuple[bytes, int], Any]
         self._heads = {}  # type: Dict[bytes, List[Any]]  # those that came lately: to read one costs as much as a call
@@ -167,7 +181,6 @@ class Jobs:
         self.early = []  # type: List[Tuple[Callable[..., object], Any]]  # for the helpers, once they are there
         self.in_order = {}  # type: Dict[Union[str, int], Helpers]
         self.functions = Latch()
-        self._function_thread = None  # type: Optional[threading.Thread]
 
     def defer(self, fn: "Callable[..., object]", *args: "Any") -> None:
         """Have fn(*args) called on a helper thread."""
@@ -175,10 +188,6 @@ class Jobs:
             self.early.append((fn, args))
         else:
             self.helpers.run(fn, args)
-
-    def park(self, parking: "Parking") -> None:
-        """Have a thread that serves calls wait for parking.release(); it takes in what comes meanwhile."""
-        self._runtime.loop.park(parking)
 
     def hold(self, help: "Callable[[bool], bool]") -> None:
         """Have the loop's own thread call help() at each look, until that returns False. Under the router lock."""
@@ -199,21 +208,28 @@ class Jobs:
 
     def arrived(self, event: "events.CallArrived") -> None:
         """Give a call to whom it concerns. A handler of the loop."""
+        self.take((event.source, event.id), event.head, event.payload, event.deadline, event.no_reply)
+
+    def take(
+        self, key: "Tuple[bytes, int]", head: bytes, payload: "Any", deadline: "Optional[float]", no_reply: bool
+    ) -> None:
+        """Do so, with what such an event says."""
         job = None
+        runtime = self._runtime
         try:
-            head = self._heads.get(event.head) or self._read_head(event.head)
-            job = Job(self._runtime, event, head)
-            self.running[event.source, event.id] = ref(job)
-            if self.pool is not None and head[0] == "s" and head[1] not in self.builtin:
+            names = self._heads.get(head) or self._read_head(head)
+            job = Job(runtime, names, key, payload, deadline, no_reply)
+            self.running[key] = ref(job)
+            if self.pool is not None and names[0] == "s" and names[1] not in self.builtin:
                 self.pool.submit(job)
-                self._runtime.loop.passed_on = True
+                runtime.loop.passed_on = True
             else:
                 self._dispatch(job)
         except (ValueError, Refused) as error:
-            self._runtime.node.calls.answer(event.source, event.id, _protocol_error(error), True)
+            runtime.node.calls.answer(*key, _protocol_error(error), True)
             if job is not None:
                 job.done = True
-                self.running.pop((job.source, job.id), None)
+                self.running.pop(key, None)
 
     def _read_head(self, packed: bytes) -> "List[Any]":
         """Return a head that isn't known yet. ValueError if it is none."""
@@ -238,12 +254,9 @@ class Jobs:
                 raise Refused("", "", "only a parent may call functions here; expose a service method instead")
             self.functions.put(job)
             self._runtime.loop.passed_on = True
-            if not self._runtime.node.address and self._function_thread is None:
+            if not self._runtime.node.address:
                 # The root's main thread is the user's own.
-                serve = self._runtime.hook("functions")
-                thread = threading.Thread(target=serve, args=(self._runtime,), name="plasmid-functions", daemon=True)
-                self._function_thread = thread
-                thread.start()
+                self._runtime.hook("functions")(self._runtime)
         elif self.awaiting_pool is not None:
             self.awaiting_pool.append(job)
         elif not self._runtime.node.address:

@@ -24,7 +24,7 @@ from plasmid.runtime.ports import Parking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
     from plasmid.core.link import Link
     from plasmid.runtime.standby import Standby
@@ -44,12 +44,16 @@ READ, WRITE = 1, 4
 
 
 class LinkIO:
-    """The descriptors of one link. `pending` is what was taken from its node and couldn't be written yet."""
+    """The descriptors of one link. `pending` is what was taken from its node and couldn't be written yet.
 
-    __slots__ = "link", "read_fd", "write_fd", "pending", "mask", "ended"
+    dirty: the node's, for what write() leaves.
+    """
 
-    def __init__(self, link: "Link", read_fd: int, write_fd: int) -> None:
+    __slots__ = "link", "read_fd", "write_fd", "pending", "mask", "ended", "dirty"
+
+    def __init__(self, link: "Link", read_fd: int, write_fd: int, dirty: "Set[int]") -> None:
         self.link = link
+        self.dirty = dirty
         self.read_fd = read_fd
         self.write_fd = write_fd
         self.pending = []  # type: List[Buffer]
@@ -67,6 +71,22 @@ class LinkIO:
             elif self.mask & WRITE & ~mask:
                 poller.unregister(self.write_fd)
         self.mask = mask
+
+    def write(self, frame: bytes) -> bool:
+        """Write a frame that nothing in the outbox waits before. False, and nothing is written, if it can't be now.
+
+        Only while the link is open.
+        """
+        if self.pending:
+            return False
+        try:
+            sent = os.write(self.write_fd, frame)
+        except OSError:
+            return False  # which is said again when it is flushed
+        if sent < len(frame):
+            self.pending = [memoryview(frame)[sent:]]
+            self.dirty.add(self.link.id)
+        return True
 
     def close(self) -> None:
         """Close the descriptors."""
@@ -108,10 +128,9 @@ class Loop:
 
     def start(self) -> None:
         """Start the thread of the loop."""
-        from plasmid.core import bulk, express
+        from plasmid.core import bulk
         from plasmid.runtime.standby import Standby
 
-        express.install(self.node)
         bulk.install()
         self.standby = Standby(self, self.poller)
         self.standby.thread.start()
@@ -123,7 +142,8 @@ class Loop:
         with self.lock:
             now = monotonic()
             link = self.node.add_link(id, now)
-            io = self.ios[id] = LinkIO(link, read_fd, write_fd)
+            io = self.ios[id] = LinkIO(link, read_fd, write_fd, self.node.dirty)
+            link.write = io.write
             self._by_fd[read_fd] = self._by_fd[write_fd] = io
             self.poller.register(read_fd, READ)
             if leftover:
@@ -148,24 +168,11 @@ class Loop:
         while dirty or happened:
             while dirty:
                 io = ios.get(dirty.pop())
-                if io is None or io.mask & WRITE:
-                    continue
-                link = io.link
-                outbox = link.outbox
-                lone = outbox.lone
-                if lone and not (io.pending or outbox.turns or outbox.urgent) and link.state is _OPEN:
-                    outbox.lone, outbox.lone_again = b"", None
-                    try:
-                        sent = os.write(io.write_fd, lone)
-                    except OSError:
-                        sent = 0  # which it says again below
-                    if sent == len(lone) and not outbox.finished:
-                        continue
-                    io.pending = [memoryview(lone)[sent:]] if sent < len(lone) else []
-                self._flush(io)
+                if io is not None and not io.mask & WRITE:
+                    self._flush(io)
             if happened:
                 self._hand_out(happened)
-        if self._wake_at:
+        if self.leader is not None:
             due = node.deadline()
             if due is not None and due < self._wake_at:
                 self.wake()
@@ -196,6 +203,12 @@ class Loop:
     def _flush(self, io: LinkIO) -> None:
         """Write what may be written without waiting."""
         link = io.link
+        outbox = link.outbox
+        lone = outbox.lone
+        if lone and link.state is _OPEN and not (outbox.turns or outbox.urgent or outbox.finished) and io.write(lone):
+            outbox.lone, outbox.lone_again = b"", None
+            if not io.pending:
+                return
         some = blocked = False
         while True:
             buffers = io.pending or self.node.next_buffers(link.id)
@@ -241,132 +254,142 @@ class Loop:
 
     # -- the lead
 
-    def park(self, parking: "Parking", until: "Optional[float]" = None) -> None:
-        """Wait for parking.release(), or until that time; lead meanwhile unless another thread does."""
-        if self._has_epoll or self.standby is None:
-            self.lead(parking, until)
-        if not parking.is_released:
-            parking.wait(until)
+    def park(
+        self, parking: "Parking", until: "Optional[float]" = None, wait: "Optional[Callable[..., Any]]" = None
+    ) -> None:
+        """Wait until parking.release(), or until that time; lead meanwhile unless another thread does.
 
-    def lead(self, parking: "Parking", until: "Optional[float]") -> None:
-        """Lead, unless another thread does, until parking.release(), that time, or the end of the lead.
-
-        It ends when what came was given to another thread to be run: that one leads once it has nothing to do. But for
-        the loop's own thread, which leads until another one takes the lead, and before that thread is there.
+        The lead ends when what came was given to another thread to be run: that one leads once it has nothing to do.
+        But for the loop's own thread, which waits by `wait` until another one leads, and before that thread is there.
         """
-        standby = self.standby
-        is_own = standby is not None and parking is standby.parking
-        stays = is_own or standby is None
-        wait = standby.wait if standby is not None and is_own else self.poll
         lock = self.lock
-        leads = False
-        closings = 0
-        ready = ()  # type: Any
         try:
-            while True:
+            with lock:
+                wait_s = self._take_lead(parking, until)
+                closings = self._closings
+            while wait_s != 0:
+                ready = (wait or self.poll)(wait_s)
                 with lock:
-                    if not leads:
-                        leads = self._take_lead(parking)
                     if self.leader is not parking:
-                        return
+                        break
                     # What was closed meanwhile may have given its number to another descriptor: look again then.
-                    callbacks = self._handle(ready) if ready and closings == self._closings else ()
-                    is_over = parking.is_released or (self.passed_on and not stays)
-                    if not is_over:
-                        wait_s = self._time_to_wait(until)  # which may do what this thread waits for
-                    if is_over or parking.is_released or self.closed or (until is not None and until <= monotonic()):
+                    callbacks = self._handle(ready) if closings == self._closings else ()
+                    if parking.is_released:
                         self._leave_lead(parking)
-                        leads = False
-                    closings = self._closings
+                        return
+                    if self.passed_on and wait is None and self.standby is not None:
+                        wait_s = 0
+                    else:
+                        wait_s = self._time_to_wait(parking, until)
+                        closings = self._closings
+                    if wait_s == 0:
+                        self._leave_lead(parking)
                 for callback in callbacks:
                     callback()
-                if not leads:
-                    return
-                ready = wait(wait_s)
-        finally:
-            if leads:  # Ctrl-C, in the main thread
-                with self.lock:
-                    if self.leader is parking:
-                        self._leave_lead(parking)
+        except BaseException:  # Ctrl-C, in the main thread
+            with lock:
+                if self.leader is parking:
+                    self._leave_lead(parking)
+            raise
+        if wait is None and not parking.is_released:
+            parking.wait(until)
 
     def poll(self, wait_s: "Optional[float]") -> "Any":
         """Return (descriptor, mask) of what is ready, waiting for it so long, None for ever."""
         return self.poller.poll(wait_s, READY_MAX) if self._has_epoll else self.poller.poll(wait_s and wait_s * 1000)
 
-    def _take_lead(self, parking: "Parking") -> bool:
-        """Have this thread lead, unless another than the loop's own does."""
+    def _take_lead(self, parking: "Parking", until: "Optional[float]") -> "Optional[float]":
+        """Have this thread lead, unless another than the loop's own does. Return how long to wait, 0 if it doesn't."""
         if self.closed or parking.is_released:
-            return False
-        if self.leader is not None:
-            if self.standby is None or self.leader is not self.standby.parking:
-                return False
-            self.standby.wake()  # it finds that it doesn't lead any more
-        self.passed_on = False
+            return 0
+        if (self.leader is not None or not self._has_epoll) and not self._may_lead(parking):
+            return 0
         self.leader = parking
         self.leads += 1
         parking.thread = threading.get_ident()
         parking.wake_fd = self.wake_write
+        wait_s = self._time_to_wait(parking, until)
+        if wait_s == 0:
+            self._leave_lead(parking)
+        return wait_s
+
+    def _may_lead(self, parking: "Parking") -> bool:
+        """Whether a thread may lead though another does, or though there is no epoll."""
+        standby = self.standby
+        if standby is None or standby.parking is parking:
+            return self.leader is None
+        if self.leader is not standby.parking or not self._has_epoll:
+            return False
+        standby.wake()  # it finds that it doesn't lead any more
         return True
 
     def _leave_lead(self, parking: "Parking") -> None:
         parking.wake_fd = -1
         self.leader = None
-        self._wake_at = 0.0
         standby = self.standby
         if standby is not None and (self.closed or not standby.looks):
             standby.left()
 
-    def _time_to_wait(self, until: "Optional[float]") -> "Optional[float]":
-        """Do what is due. Return for how many seconds nothing will be, None for ever."""
-        while self._errands:
-            self._errands.pop()()
-            self.settle()
+    def _time_to_wait(self, parking: "Parking", until: "Optional[float]") -> "Optional[float]":
+        """Do what is due. Return for how many seconds nothing will be, None for ever, 0 if the wait is over."""
+        node = self.node
         now = monotonic()
-        due = self.node.deadline()
-        if due is not None and due <= now:
-            self.node.expire(now)
-            self.settle()
-            due = self.node.deadline()
-        if until is not None and (due is None or until < due):
-            due = until
-        if due is None:
-            self._wake_at = float("inf")
-            return None
+        due = node.tick_at
+        if due is None or due <= now or until is not None or node.calls.made.deadlines or self._errands or self.closed:
+            while self._errands:
+                self._errands.pop()()
+                self.settle()
+            due = node.deadline()
+            if due is not None and due <= now:
+                node.expire(now)
+                self.settle()
+                due = node.deadline()
+            if self.closed or parking.is_released or (until is not None and until <= now):
+                return 0
+            if until is not None and (due is None or until < due):
+                due = until
+            if due is None:
+                self._wake_at = float("inf")
+                return None
+            if due <= now:
+                return 0.001
         self._wake_at = due
         # A millisecond late rather than early: epoll rounds up, and early would spin.
-        return due - now + 0.001 if due > now else 0.001
+        return due - now + 0.001
 
-    def _handle(self, ready: "List[Tuple[int, int]]") -> "List[Callable[[], None]]":
+    def _handle(self, ready: "List[Tuple[int, int]]") -> "Sequence[Callable[[], None]]":
         """Take in what the poller found; return the callbacks of watched descriptors, to be called without the lock."""
-        callbacks = []  # type: List[Callable[[], None]]
+        callbacks = ()  # type: Tuple[Callable[[], None], ...]
+        node = self.node
         self.passed_on = False
-        self._wake_at = 0.0  # this thread looks at the clock when it is done with this
         for fd, mask in ready:
             io = self._by_fd.get(fd)
             if io is not None:
                 if mask & WRITE:
                     self._flush(io)
                     self.settle()
-                if mask == WRITE or io.ended:
-                    continue
+                    if mask == WRITE or io.ended:
+                        continue
+                link = io.link
                 reason = "it closed its end"
                 try:
                     # To the end of a frame that has begun, and no further: so it needn't be cut out of what follows it.
-                    data = os.read(fd, io.link.decoder.left or READ_SIZE) if fd == io.read_fd else b""
+                    data = os.read(fd, link.decoder.left or READ_SIZE) if fd == io.read_fd else b""
                 except BlockingIOError:
                     continue
                 except OSError as error:
                     data, reason = b"", _why(error)
                 # Under the lock: two threads that read one link in turn must also feed what they read in that order.
                 if data:
-                    self.node.feed(io.link.id, data, monotonic())
+                    node.feed(link.id, data, monotonic())
                 else:
-                    self.node.link_closed(io.link.id, reason, monotonic())
-                self.settle()
+                    node.link_closed(link.id, reason, monotonic())
+                if node.events or node.dirty:
+                    self.settle()
             elif fd == self.wake_read:
                 os.read(fd, 4096)
             elif fd in self.watched:
-                callbacks.append(self.watched[fd])
+                callbacks += (self.watched[fd],)
         return callbacks
 
 

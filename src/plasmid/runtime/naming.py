@@ -12,9 +12,21 @@ from plasmid.runtime.context import Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Tuple
+    from typing import Any, Optional, Tuple
 
+    from plasmid.runtime.context import Call
     from plasmid.runtime.runtime import Runtime
+
+
+def send_function(there: Context, fn: "Any", arguments: "Any", no_reply: bool) -> "Optional[Call]":
+    """Send the call of a function there, see Context.send_function()."""
+    module, qualname = name_of(fn)
+    there.runtime.permit(there.address, module)
+    classes = there.runtime.classes_of(fn)
+    try:
+        return there.send_call("f", module, qualname, arguments, no_reply=no_reply, classes=classes)
+    except UnsendableValue as error:
+        raise argument_named(error, "%s.%s" % (module, qualname)) from None
 
 
 def name_of(fn: "Any") -> "Tuple[str, str]":

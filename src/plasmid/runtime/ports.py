@@ -36,13 +36,11 @@ class Parking:
     wake_fd: not -1 while `thread` leads.
     """
 
-    __slots__ = "_lock", "is_released", "thread", "wake_fd"
-
-    def __init__(self) -> None:
-        self._lock = None  # type: Optional[threading.Lock]
-        self.is_released = False
-        self.thread = 0
-        self.wake_fd = -1
+    # One is made for each wait: nothing is set then.
+    _lock = None  # type: Optional[threading.Lock]
+    is_released = False
+    thread = 0
+    wake_fd = -1
 
     def release(self) -> None:
         """End the wait."""

@@ -10,7 +10,7 @@ import threading
 from plasmid.core import address as addresses
 from plasmid.core import events
 from plasmid.core.node import Node
-from plasmid.runtime.context import Context, declared, resolve
+from plasmid.runtime.context import Call, Context, declared, resolve
 from plasmid.runtime.jobs import Jobs
 from plasmid.runtime.loop import Loop
 
@@ -48,7 +48,7 @@ class Runtime:
         self.loop.on_link_ended = self._tell_link
         self.loop.on.update(
             {
-                events.CallEnded: lambda event: event.ref.end(event),
+                events.CallEnded: lambda event: event.ref.end(event.body, event.is_error, event.error),
                 events.CallArrived: self.jobs.arrived,
                 events.CallCancelled: self.jobs.cancelled,
                 events.LinkOpened: self._tell_link,
@@ -62,8 +62,15 @@ class Runtime:
         from plasmid.runtime import helpers
 
         helpers.start(self.jobs)
+        self.use_express()
         self.loop.start()
         self.ready.set()
+
+    def use_express(self) -> None:
+        """Have short calls take the short way."""
+        from plasmid.core import express
+
+        express.install(self.node, self.jobs.take, Call.end)
 
     def hook(self, name: str) -> "Any":
         """Return what a layer above supplies under this name."""

@@ -87,7 +87,7 @@ class Standby:
                     self.looks = True
                 seen = loop.leads
             if leads:
-                loop.lead(self.parking, None)
+                loop.park(self.parking, None, self.wait)
             elif self.looks or self._sleep.acquire():
                 # Whoever has just left is mostly back before long: so no look at once.
                 self._sleep.acquire(True, LOOK_S)
