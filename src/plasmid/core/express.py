@@ -109,8 +109,14 @@ class Express:
                 break
             way = pair[1]
             if way is not None:
-                if not self._pass_on(way, link, data[start:end]):
+                # Passed on, as relay.queue() does it.
+                outbox, write, raw = way.outbox, way.write, data[start:end]
+                if outbox.lone or outbox.shares or outbox.turns or way.state is not _OPEN:
                     break
+                if write is None or not write(raw):
+                    outbox.lone = raw
+                    outbox.lone_again = _queue_behind, raw, link.id
+                    self._dirty.add(way.id)
             elif kind == _REPLY:
                 made = self._made.calls
                 call = made.get(number)
@@ -146,18 +152,6 @@ class Express:
         pair = source, way, _REPLY << 24 | Lane.REPLY << 16 | len(own) << 8 | source_size, own + source
         pairs[addresses] = pair
         return pair
-
-    def _pass_on(self, way: "Link", link: "Link", raw: bytes) -> bool:
-        """Pass on, by `way`, a frame that came by `link`, as relay.queue() does. False where it would have to wait."""
-        outbox = way.outbox
-        if outbox.lone or outbox.shares or outbox.turns or way.state is not _OPEN:
-            return False
-        write = way.write
-        if write is None or not write(raw):
-            outbox.lone = raw
-            outbox.lone_again = _queue_behind, raw, link.id
-            self._dirty.add(way.id)
-        return True
 
     def _serve(
         self, link: "Link", data: bytes, start: int, end: int, now: float, pair: "Pair", id: int, no_reply: bool

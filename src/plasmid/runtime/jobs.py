@@ -101,8 +101,6 @@ class Job:
 
     def reply(self, value: "Any") -> None:
         """Answer with a value. One that can't travel becomes that error, UnsendableValue, for the caller."""
-        if self.done:
-            return
         try:
             parts = [] if self.no_reply else values.encode(value, "")
         except UnsendableValue as error:
