@@ -386,7 +386,8 @@ class Context:
         call = None if no_reply else Call(self, written, classes)
         with runtime.lock:
             try:
-                out = runtime.node.calls.call(self.address, head, parts, monotonic(), deadline, no_reply, call)
+                now = 0.0 if deadline is None else monotonic()
+                out = runtime.node.calls.call(self.address, head, parts, now, deadline, no_reply, call)
             except (NotSent, Overloaded) as error:
                 raise _placed(error, written, str(self)) from None
             if call is not None:
