@@ -1,4 +1,4 @@
-"""Long bodies: what is sent of one, and how the blob in it becomes a value without being copied.
+"""Long bodies: what is sent of one, where one that comes is read to, and how the blob in it becomes a value uncopied.
 
 It isn't sent at boot: a far side that has just said hello has nothing long to say, and what is long and comes so early
 may be copied once more. No I/O here.
@@ -8,12 +8,16 @@ from _io import BytesIO
 
 from plasmid.core import flow, values
 from plasmid.core.flow import CREDIT_INITIAL, CREDIT_WINDOW, U64
-from plasmid.core.frames import CHUNK_SIZE, LANE_MASK, MORE, Kind, encode_head
+from plasmid.core.frames import CHUNK_SIZE, HEADER, HEADER_SIZE, LANE_MASK, MORE, Kind, Lane, encode_head
+from plasmid.core.link import LinkState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Optional, Sequence, Union
 
+    from plasmid.core.flow import Assembly, FlowKey
+    from plasmid.core.link import Link
+    from plasmid.core.node import Node
     from plasmid.core.values import Classes, Handles
 
     Buffer = Union[bytes, bytearray, memoryview]
@@ -23,11 +27,21 @@ if TYPE_CHECKING:
 bytes(CREDIT_WINDOW)
 
 
+# How many frames are read ahead, behind the one that has begun.
+AHEAD_MAX = 8
+# How much room is made for a body at most, in terms of what has come of it, the frame that has begun included.
+ROOM_FACTOR = 8
+
+# How much goes off together when nothing else waits, but for a last chunk.
+ALONE_SIZE = 4 * CHUNK_SIZE
+
+
 class Outgoing:
     """One long body on its way out. Its parts are never copied, so they must not change until it has been sent.
 
     Its first frame holds those that fit whole, and where the first doesn't fit, as much of that as does. So a blob that
-    is the last part, and long, is all that the other frames hold: see Assembly.
+    is the last part, and long, is all that the other frames hold: see Assembly. All others but the last end at a whole
+    number of chunks from the body's beginning, as the credit mostly does, so that they are alike: see Intake.
 
     name: (target, lane, id). after: a frame that must not overtake the body, sent right behind it.
     """
@@ -61,22 +75,47 @@ class Outgoing:
         """Take a grant. A smaller one than before is an old one; one past the end says nothing more than the end."""
         self.credit = max(self.credit, min(credit, self.size))
 
-    def next_chunk(self) -> "List[Buffer]":
-        """Return the buffers of the next frame. Only when `ready`."""
+    def next_chunk(self, is_alone: bool = False) -> "List[Buffer]":
+        """Return the buffers of the next frame; of some more, is_alone, as nothing else waits. Only when `ready`."""
+        buffers = []  # type: List[Buffer]
+        stop = self.sent + (ALONE_SIZE if is_alone else 1)
+        if is_alone and self.credit <= stop + CHUNK_SIZE:
+            stop = self.credit
+        while True:
+            self._add(buffers)
+            if self.sent + CHUNK_SIZE < stop and self.sent % CHUNK_SIZE == 0:
+                self._add_alike(buffers, min(stop, self.size - 1))
+            if self.sent >= stop:
+                return buffers
+
+    def _add(self, buffers: "List[Buffer]") -> None:
+        """Add a frame."""
         kind, flags, id, source, target = self._head
         announced, size = b"", CHUNK_SIZE
-        if self.sent:
-            kind = Kind.DATA
-        else:
+        if not self.sent:
             announced, size = U64.pack(self.size), self._first_size or CHUNK_SIZE
+        else:
+            kind = Kind.DATA
+            if self.sent + size < self.size:
+                size -= self.sent % size
         size = min(size, self.credit - self.sent)
-        buffers = self._take(size)
-        self.sent += size
-        if self.sent < self.size:
+        if self.sent + size < self.size:
             flags |= MORE
-        elif self.after:
+        buffers.append(encode_head(kind, flags, id, source, target, len(announced) + size) + announced)
+        buffers += self._take(size)
+        self.sent += size
+        if self.sent == self.size and self.after:
             buffers.append(self.after)
-        return [encode_head(kind, flags, id, source, target, len(announced) + size) + announced] + buffers
+
+    def _add_alike(self, buffers: "List[Buffer]", stop: int) -> None:
+        """Add the frames that are whole chunks of one part and end before `stop`, which isn't the body's end."""
+        part, start, size = self._parts[0], self._at, CHUNK_SIZE
+        _, flags, id, source, target = self._head
+        head = encode_head(Kind.DATA, flags | MORE, id, source, target, size)
+        for at in range(start, start + min(len(part) - start, stop - self.sent) - size + 1, size):
+            buffers += head, part[at : at + size]
+            self.sent += size
+            self._at = at + size
 
     def _take(self, size: int) -> "List[Buffer]":
         """Return the next `size` bytes as slices of the parts."""
@@ -121,6 +160,20 @@ class Body:
             self.front = data  # of a frame's own bytes, which stay as they are
         return self
 
+    def room(self, size: int) -> memoryview:
+        """Return the place that the rest of a body of `size` bytes has. Nothing may be added while it is held."""
+        rest, at = self._rest, self._rest.tell()
+        if rest.seek(0, 2) < size - len(self.front):
+            rest.seek(size - len(self.front) - 1)
+            rest.write(b"\0")
+        rest.seek(at)
+        return rest.getbuffer()
+
+    def reach(self, size: int) -> bool:
+        """Take note that it is `size` bytes now; return whether that is more than before."""
+        size -= len(self.front)
+        return size > self._rest.tell() and bool(self._rest.seek(size))
+
     def __bytes__(self) -> bytes:
         return b"".join((self.front, self.rest))
 
@@ -140,6 +193,163 @@ class Body:
         if not 4 < size <= min(len(self.front), 4 + limits.pack_size_max):
             return values.decode(bytes(self), classes, handles, limits)  # or raise what is wrong with it
         return values.read_pack(bytes(self.front[4:size]), self[size:], classes, handles, limits)
+
+
+class Intake:
+    """What is read so of the long bodies that come by one link. Owned by the link's Node.
+
+    Between buffers() and took() nothing may be fed. `left` of the link's decoder counts what is missing of the frame
+    that is read so, and is -1 between two of them. is_full: all that was to be read was, and more of it is to come.
+    No limit is its own: what comes is counted as ever, and room is made within the credit.
+    """
+
+    def __init__(self, node: "Node", link: "Link") -> None:
+        self._node = node
+        self.link = link
+        self._inbox = link.inbox
+        self._body = None  # type: Optional[Assembly]  # the one that is read, if one is
+        self._key = (b"", b"", 0, 0)  # type: FlowKey
+        self._place = memoryview(b"")  # where the bytes of the body are
+        self._shift = 0  # where that begins in the body
+        self._head = self._last_head = b""  # of a whole chunk of it that isn't the last one, and of the last one
+        self._heads = []  # type: List[memoryview]  # where heads are read to
+        self._end = 0  # where in the body the frame ends that has begun, or came last
+        self._ahead = AHEAD_MAX
+        self.is_full = False
+
+    def buffers(self) -> "List[memoryview]":
+        """Return what to read into, in this order; [] if what comes next goes the ordinary way."""
+        body, left = self._body, self.link.decoder.left
+        if body is None:
+            body = self._begin()
+            if body is None:
+                return []
+        elif self._inbox.assemblies.get(self._key) is not body:
+            # It was given up; what is missing of its frame is passed over.
+            if left > 0:
+                return [memoryview(bytearray(left))]
+            self._leave()
+            return []
+        place, end, shift = self._place, self._end, self._shift
+        room = min(body.granted, ROOM_FACTOR * end)
+        if len(place) < room - shift:
+            place = self._place = memoryview(b"")  # as long as that is held it can't grow
+            place = self._place = body.body.room(room)  # type: ignore[union-attr]  # see _begin()
+        at = end - shift
+        buffers = [place[at - left : at]] if left > 0 else []
+        # Who cuts it otherwise than bulk.py isn't foreseen.
+        if end % CHUNK_SIZE == 0:
+            stop = len(place)
+            if stop + shift < body.total:
+                stop -= (stop + shift) % CHUNK_SIZE
+            for head in self._heads[: self._ahead]:
+                if at >= stop:
+                    break
+                buffers += head, place[at : at + CHUNK_SIZE]
+                at += CHUNK_SIZE
+        if not buffers:
+            self._leave()
+        return buffers
+
+    def took(self, size: int, buffers: "List[memoryview]", now: float) -> "Optional[bytes]":
+        """Take note of how much was read into these buffers, and let go of them.
+
+        Returns what is to be fed to the node, None for nothing.
+        """
+        decoder, body, end = self.link.decoder, self._body, self._end
+        self.is_full = False
+        left = decoder.left
+        if size < left:
+            decoder.left = left - size
+            return None
+        if body is None or self._inbox.assemblies.get(self._key) is not body:
+            self._leave()
+            return None
+        at = 0
+        if left > 0:
+            size -= left
+            at = 1
+        whole, left, total, head = end, -1, body.total, self._head
+        while size:
+            if end + CHUNK_SIZE >= total:
+                head = self._last_head
+            if size < len(head) or buffers[at] != head:
+                break
+            end += CHUNK_SIZE
+            size -= len(head) + len(buffers[at + 1])
+            at += 2
+            if size < 0:
+                left, size = -size, 0
+            else:
+                whole = end
+        self._end = min(end, total)
+        decoder.left = left
+        data = b"".join(buffers[at:])[:size]
+        del buffers[:]  # see buffers()
+        self._reach(body, min(whole, total), now)
+        if not data:
+            self._ahead = min(AHEAD_MAX, 2 * self._ahead or 1)
+            self.is_full = left < 0 and self._body is not None
+            return None
+        # Something has come between.
+        self._leave()
+        self._ahead = 0
+        return data
+
+    def _reach(self, body: "Assembly", size: int, now: float) -> None:
+        """Take note that so much of a body has come, in whole frames."""
+        if not body.body.reach(size):  # type: ignore[union-attr]  # see _begin()
+            return
+        self.link.heard_at = now
+        if size < body.total:
+            self._node.switch.grant(self.link, self._inbox.extend(body))
+            return
+        self._leave()
+        del self._inbox.assemblies[self._key]
+        lane, streams = self._key[3], self._node.streams
+        part = streams if lane == Lane.ITEM and streams is not None else self._node.calls
+        part.take_whole(self.link, body, now)
+
+    def _leave(self) -> None:
+        self._body = None
+        self._place = memoryview(b"")
+        self.link.decoder.left = 0
+
+    def _begin(self) -> "Optional[Assembly]":
+        """Take over the frame that the decoder has begun with, if a body that isn't whole after it goes on with it."""
+        decoder, link = self.link.decoder, self.link
+        held, start = decoder.buffer, decoder.position
+        size, kind, flags, source_size, target_size, id = HEADER.unpack_from(held, start)
+        target_at = start + HEADER_SIZE + source_size
+        at = target_at + target_size
+        source, target = held[start + HEADER_SIZE : target_at], held[target_at:at]
+        lane = flags & LANE_MASK
+        if (
+            kind != Kind.DATA
+            or flags - lane != MORE
+            or target != self._node.address
+            or link.state is not LinkState.OPEN
+        ):
+            return None
+        inbox = link.replies if lane == Lane.REPLY else link.inbox
+        key = source, target, id, lane
+        body = inbox.assemblies.get(key)
+        if body is None or not isinstance(body.body, Body):
+            return None
+        begun, total = len(body.body), body.total
+        if begun + size > min(body.granted, total - 1):
+            return None
+        self._inbox, self._key, self._end = inbox, key, begun + size
+        self._shift = len(body.body.front)
+        self._place = body.body.room(self._end)
+        begun -= self._shift
+        self._place[begun : begun + len(held) - at] = held[at:]
+        self._head = encode_head(kind, flags, id, source, target, CHUNK_SIZE)
+        self._last_head = encode_head(kind, lane, id, source, target, total % CHUNK_SIZE or CHUNK_SIZE)
+        self._heads = [memoryview(bytearray(len(self._head))) for _ in range(AHEAD_MAX)]
+        self._body = body
+        decoder.buffer, decoder.position, decoder.is_empty = b"", 0, True
+        return body
 
 
 def install() -> None:

@@ -144,7 +144,7 @@ class Outbox:
         else:
             entry.queued = False
             if entry.ready:
-                frame = entry.next_chunk()
+                frame = entry.next_chunk(not (ring or self.turns))
                 if entry.sent == entry.size:
                     self.finished.append(entry)
                 self.push_flow(entry)

@@ -138,14 +138,14 @@ class FrameDecoder:
         self.body_size_max = body_size_max
         self.is_empty = True  # nothing is left of what was fed
         self.left = 0  # bytes that are missing of a frame that has begun to come
-        self._buffer = b""
-        self._position = 0
+        self.buffer = b""
+        self.position = 0
 
     def feed(self, data: bytes) -> None:
         """Take bytes in."""
         # Most reads begin and end at a frame's edge: then this is no copy at all.
-        self._buffer = data if self.is_empty else self._buffer[self._position :] + data
-        self._position = self.left = 0
+        self.buffer = data if self.is_empty else self.buffer[self.position :] + data
+        self.position = self.left = 0
         self.is_empty = not data
 
     def next_frame(self) -> "Optional[Frame]":
@@ -154,8 +154,8 @@ class FrameDecoder:
         Raises FrameError on anything the header can't say, and again on every later call: the bad header is never
         removed from the buffer.
         """
-        start = self._position
-        buffer = self._buffer
+        start = self.position
+        buffer = self.buffer
         have = len(buffer) - start
         if have < HEADER_SIZE:
             return None
@@ -188,6 +188,6 @@ class FrameDecoder:
         if end > len(buffer):
             self.left = end - len(buffer)
             return None
-        self._position = end
+        self.position = end
         self.is_empty = end == len(buffer)
         return Frame(kind, flags, id, source, buffer[target_start:body_start], buffer[start:end], body_start - start)

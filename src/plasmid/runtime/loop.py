@@ -121,6 +121,7 @@ class Loop:
         self.leader = None  # type: Optional[Parking]
         self.leads = 0  # how often the lead was taken
         self._closings = 0  # how many descriptors were closed
+        self.read_rest = os.read  # type: Callable[[int, int], Optional[bytes]]
         self.passed_on = False  # what came was given to another thread, which will lead once it's done with that
         self._settling = False
 
@@ -374,7 +375,8 @@ class Loop:
                 reason = "it closed its end"
                 try:
                     # To the end of a frame that has begun, and no further: so it needn't be cut out of what follows it.
-                    data = os.read(fd, link.decoder.left or READ_SIZE) if fd == io.read_fd else b""
+                    left = link.decoder.left
+                    data = (self.read_rest if left else os.read)(fd, left or READ_SIZE) if fd == io.read_fd else b""
                 except BlockingIOError:
                     continue
                 except OSError as error:
@@ -382,7 +384,7 @@ class Loop:
                 # Under the lock: two threads that read one link in turn must also feed what they read in that order.
                 if data:
                     node.feed(link.id, data, monotonic())
-                else:
+                elif data is not None:
                     node.link_closed(link.id, reason, monotonic())
                 if node.events or node.dirty:
                     self.settle()
@@ -411,6 +413,8 @@ def pipe() -> "Tuple[int, int]":
 
 def _rest(buffers: "List[Buffer]", sent: int) -> "List[Buffer]":
     """Return what is left of the buffers after `sent` bytes of them."""
+    if sent == sum(map(len, buffers)):
+        return []
     for index, buffer in enumerate(buffers):
         size = len(buffer)
         if sent < size:

@@ -9,17 +9,20 @@ import select
 import threading
 from time import monotonic
 
-from plasmid.runtime.loop import READ, pipe, write_byte
+from plasmid.core.bulk import Intake
+from plasmid.runtime.loop import READ, READ_SIZE, pipe, write_byte
 from plasmid.runtime.ports import Parking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, List, Optional, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Tuple
 
     from plasmid.runtime.loop import Loop
 
 # How long it is before it looks again. What comes while nobody leads may wait for twice as long.
 LOOK_S = 0.001
+# How often a link is read before others have their turn, as long as all that was asked for has come.
+READS_MAX = 2
 
 
 class Standby:
@@ -46,10 +49,32 @@ class Standby:
         self.help = None  # type: Optional[Callable[[bool], bool]]
         self.looks = True
         self.thread = threading.Thread(target=self._run, name="plasmid-loop", daemon=True)
+        self._intakes = {}  # type: Dict[int, Intake]
+        loop.read_rest = self._read_rest
 
     def wake(self) -> None:
         """Have it come out of its wait, where it leads or did so until now."""
         write_byte(self._wake_write)
+
+    def _read_rest(self, fd: int, left: int) -> "Optional[bytes]":
+        """Read what is known to come next from a link; return what is to be fed to the node of it, None for nothing."""
+        loop = self._loop
+        link = loop._by_fd[fd].link
+        intake = self._intakes.get(link.id)
+        if intake is None or intake.link is not link:
+            self._intakes = {id: each for id, each in self._intakes.items() if id in loop.ios}
+            intake = self._intakes[link.id] = Intake(loop.node, link)
+        for _ in range(READS_MAX):
+            buffers = intake.buffers()
+            if not buffers:
+                return os.read(fd, link.decoder.left or READ_SIZE)
+            size = os.readv(fd, buffers)
+            if not size:
+                return b""
+            data = intake.took(size, buffers, monotonic())
+            if data is not None or not intake.is_full:
+                return data
+        return None
 
     def left(self) -> None:
         """Take note that nobody leads. Needn't be called if it looks by itself."""
