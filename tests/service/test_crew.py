@@ -114,4 +114,8 @@ def test_calls_that_wait_get_no_more_threads_while_those_before_them_end_quickly
         pool._ended_count += QUICK_COUNT - 1
         assert (pool.help(False), pool.woken) == (True, 1)
         pool._ended_count += QUICK_COUNT
-        assert (pool.help(True), pool.woken) == (True, 4)  # nobody will look again for a while
+        assert (pool.help(True), pool.woken) == (True, 1)
+        pool._ended_count += 1
+        assert (pool.help(True), pool.woken) == (True, 4)  # nobody looked meanwhile for what comes: all that it can
+        assert (pool.help(False), pool.woken) == (True, 5)
+        assert (pool.help(True), pool.woken) == (False, 8)  # none has ended: they take long, and all help was given

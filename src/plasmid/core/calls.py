@@ -145,12 +145,16 @@ class Calls:
     """The calls to and from the context of `switch`. Owned by its Node.
 
     served: those to answer, by caller and id: by which link each came, None for our own, how many bytes of its books it
-    takes, whether it wants no reply, and what express.py keeps for that.
+    takes, whether it wants no reply, and what express.py keeps for that. holds: whether answers by a link may wait for
+    those of further calls that have come by it; held: the links where some do, which whoever set that makes dirty soon.
     """
+
+    holds = False
 
     def __init__(self, switch: Switch, id_start: int) -> None:
         self.made = CallTable(id_start)
         self.served = {}  # type: Dict[CallKey, Held]
+        self.held = set()  # type: Set[int]
         self._switch = switch
 
     # -- made here

@@ -60,9 +60,9 @@ class Outbox:
     shares: bytes of whole frames held, by origin: OWN, REACTIONS or the link they came by. relayed: frames that
     came by other links, by the body that they are part of; see relay.py. flows_size: bytes of the long answers that
     haven't been handed out whole; other long bodies are their callers' affair. finished: the long bodies that have.
-    rings: what has a turn, by origin. lone: the one frame that waits, where nothing else does, as most find it: not
-    on the books, and in no line. lone_again: if it was passed on, what queues it with the others, and with which
-    arguments.
+    rings: what has a turn, by origin. lone: the one frame that waits, or a few short answers, where nothing else does,
+    as most find it: not on the books, and in no line. lone_again: if it was passed on, what queues it with the others,
+    and with which arguments.
     """
 
     def __init__(self) -> None:

@@ -188,12 +188,12 @@ class Jobs:
             self.helpers.run(fn, args)
 
     def hold(self, help: "Callable[[bool], bool]") -> None:
-        """Have the loop's own thread call help() at each look, until that returns False. Under the router lock."""
+        """Have the loop's own thread call help() at each look, until it returns False, see Standby.hold(). Under the lock."""
         standby = self._runtime.loop.standby
         if standby is None:
             help(True)
         else:
-            standby.help = help
+            standby.hold(help)
 
     def close(self) -> None:
         """End the threads; what they run is waited for no longer than a second each."""

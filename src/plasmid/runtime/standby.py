@@ -29,7 +29,7 @@ class Standby:
     """The thread. Guarded by the router lock.
 
     parking: where it leads; it is never released. looks: whether it looks again within LOOK_S, unasked. help: called at
-    each look, with whether it is the last, until it returns False; see Jobs.hold().
+    each look, with whether nobody has led since the last one, until it returns False; see Jobs.hold().
     """
 
     def __init__(self, loop: "Loop", poller: "Any") -> None:
@@ -51,6 +51,17 @@ class Standby:
         self.thread = threading.Thread(target=self._run, name="plasmid-loop", daemon=True)
         self._intakes = {}  # type: Dict[int, Intake]
         loop.read_rest = self._read_rest
+
+    def hold(self, help: "Callable[[bool], bool]") -> None:
+        """Call help() at each look until it returns False; until then answers may wait for the next look."""
+        self.help = help
+        self._loop.node.calls.holds = True
+
+    def _send_held(self) -> None:
+        node = self._loop.node
+        node.dirty.update(node.calls.held)
+        node.calls.held.clear()
+        self._loop.settle()
 
     def wake(self) -> None:
         """Have it come out of its wait, where it leads or did so until now."""
@@ -106,13 +117,16 @@ class Standby:
                 # so when it leaves.
                 self.looks = leads or loop.leader is None or loop.leads > seen + 1
                 if self.help is not None:
-                    # All that help can, if this thread is about to lead and won't look for a while.
-                    if not self.help(leads) or leads:
+                    # All that help can, if nobody has led since the last look: what was begun then takes long.
+                    if not self.help(leads):
                         self.help = None
+                        loop.node.calls.holds = False
+                    self._send_held()
                     self.looks = True
                 seen = loop.leads
+                until = None if self.help is None else monotonic() + LOOK_S
             if leads:
-                loop.park(self.parking, None, self.wait)
+                loop.park(self.parking, until, self.wait)
             elif self.looks or self._sleep.acquire():
                 # Whoever has just left is mostly back before long: so no look at once.
                 self._sleep.acquire(True, LOOK_S)

@@ -75,6 +75,7 @@ class Pool(Workshop):
         self._queues = {}  # type: Dict[Name, ServiceQueue]
         self._services = {}  # type: Dict[int, ServiceQueue]
         self._ended_seen = 0  # how many calls had ended when help() was last called
+        self._is_helped = False  # help() will be called soon
         self._lanes = {}  # type: Dict[bytes, bytes]  # of callers that called lately
         self._deferred = ServiceQueue(Deferred())
         self._select = None  # type: Optional[PoolSelect]
@@ -159,14 +160,22 @@ class Pool(Workshop):
     def submit(self, job: "Message") -> None:
         """Take a call that has arrived: file it, and wake a thread if need be. Called with the router lock held."""
         crew = self._crew
+        name = job.name
         with self._lock:
-            # More of what that thread has read: it does them one after the other, and if it takes long it gets help.
             handed = crew.handed
+            # More of what a thread has read: it does them one after the other, and if it takes long it gets help.
             is_burst = handed is not None and handed.parking.is_released and handed.parking.wake_fd >= 0
-            if crew.idle and not is_burst and not self._schedule.ring and crew.busy < crew.size:
+            is_burst = is_burst or (self._is_helped and bool(self._schedule.ring))
+            queue = self._queues.get(name) if type(name) is str else None
+            if queue is None:
+                pass
+            elif is_burst:
+                if queue.is_listed and not self.is_closed and self._is_helped and queue.has_room():
+                    queue.arrived.push(Request(job, self._lane(job.source)))
+                    return
+            elif crew.idle and not self._schedule.ring and crew.busy < crew.size:
                 # Nothing waits that might come before it. Where a thread rests the pool is neither closed nor stuck.
-                queue = self._queues.get(job.name) if type(job.name) is str else None
-                if queue is not None and not 0 < queue.invoker.max_concurrency <= queue.running:
+                if not 0 < queue.invoker.max_concurrency <= queue.running:
                     request = Request(job)
                     queue.running += 1
                     self._running.add(request)
@@ -176,7 +185,9 @@ class Pool(Workshop):
             squeezed = self._schedule.squeezed
             if squeezed:
                 self._schedule.squeezed = []
-        if is_burst:
+            needs_help = is_burst and not self._is_helped
+            self._is_helped = self._is_helped or is_burst
+        if needs_help:
             self.router.jobs.hold(self.help)
         # Not here: an answer takes the router lock, and a good text asks the runtime for the caller's name.
         if refuse is not None:
@@ -185,16 +196,20 @@ class Pool(Workshop):
             self.router.jobs.defer(fail, request.job, overloaded)
 
     def help(self, everyone: bool) -> bool:
-        """Wake a thread, or as many as there is work for, if some still waits. Return whether any did."""
+        """Wake a thread, or as many as there is work for, if those at work take long. Return whether to look again.
+
+        everyone: nobody has looked for what comes since the last time, so each thread at work may take very long.
+        """
         with self._lock:
             waiting = sum(queue.waiting() for queue in self._schedule.ring) + len(self._waiting_room.due)
             ended = self._ended_count - self._ended_seen
             self._ended_seen = self._ended_count
             # Calls as short as that are done sooner by those at work than by more threads, which would take turns.
-            if everyone or ended < QUICK_COUNT:
+            if ended < QUICK_COUNT:
                 for _ in range(min(waiting, self.size if everyone else 1)):
                     self._wake()
-            return waiting > 0
+            self._is_helped = waiting > 0 and (ended > 0 or not everyone)
+            return self._is_helped
 
     def _file(self, job: "Message", wake: bool = True) -> "Optional[Refuse]":
         """Put a call where it belongs. Return what makes the error to answer it with, if it can't be taken."""

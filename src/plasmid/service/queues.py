@@ -70,6 +70,10 @@ class ServiceQueue:
         """Say whether anything waits here, of whatever kind."""
         return bool(self.arrived.count or self.ready or self.resumed or self.delivery is not None)
 
+    def has_room(self) -> bool:
+        """Say whether one more may wait, without that another has to leave."""
+        return len(self.ready) + self.arrived.count < self.invoker.max_queued
+
     def waiting(self) -> int:
         """Return how many threads could be of use: one for each request, of whatever kind."""
         return len(self.resumed) + len(self.ready) + len(self.arrived) + (self.delivery is not None)
@@ -144,7 +148,7 @@ class Schedule:
 
     def offer(self, queue: ServiceQueue, request: Request) -> str:
         """Put a request that has arrived into its queue; return what became of it, one of Offer."""
-        if len(queue.ready) + queue.arrived.count >= queue.invoker.max_queued:
+        if not queue.has_room():
             squeezed = queue.arrived.squeeze(request.lane)
             if squeezed is None:
                 return Offer.FULL
