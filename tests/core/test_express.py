@@ -9,7 +9,7 @@ import pytest
 from plasmid.core import express
 from plasmid.core.frames import MORE, NO_REPLY, Kind, Lane
 from plasmid.core.node import Node
-from tests.core.wire import ID_STARTS, Tree, at, call_body, frame
+from tests.core.wire import ID_STARTS, Tree, at, call_body, frame, plain_frames
 
 HERE = "/1"
 OTHERS = ("/", "/1/1", "/1/2")
@@ -190,3 +190,67 @@ def test_short_frames_do_take_the_shorter_way_in_and_out() -> None:
     assert went_long(tree.answer, HERE, "/1/1", 1) == ["answer"]  # nobody waits for it any more
     assert feed(frame(Kind.CALL, 0, 2, "/1/2", HERE, call_body())) == ["feed"]  # in another's name
     assert sorted(node.links) == [0, 2]
+
+
+def served_twice(count: int, holds: bool) -> "list[Tree]":
+    """Return trees() in which /1/1 has called /1 so many times, and the second may hold answers to that."""
+    pair = trees()
+    for tree in pair:
+        for id in range(count):
+            tree.feed(HERE, "/1/1", frame(Kind.CALL, 0, id, "/1/1", HERE, call_body()))
+        tree.nodes[HERE].dirty.clear()
+    pair[1].nodes[HERE].calls.holds = holds
+    return pair
+
+
+def test_answers_by_a_link_wait_for_each_other_while_many_calls_that_came_by_it_do() -> None:
+    pair = served_twice(express.HELD_CALLS_MIN + 3, holds=True)
+    calls, dirty = pair[1].nodes[HERE].calls, pair[1].nodes[HERE].dirty
+    link = pair[1].link(HERE, "/1/1")
+    seen = []
+    for id in range(6):
+        for tree in pair:
+            tree.answer(HERE, "/1/1", id)
+        seen.append((link.id in calls.held, link.id in dirty))
+        if link.id in dirty:
+            assert pair[0].write(HERE, "/1/1") == pair[1].write(HERE, "/1/1")
+            dirty.clear()
+    # The fourth takes those before it along.
+    assert seen == [(True, False)] * 3 + [(False, True)] * 3
+
+
+def test_as_many_answers_as_make_a_worthwhile_piece_go_out() -> None:
+    tree = served_twice(200, holds=True)[1]
+    node, link = tree.nodes[HERE], tree.link(HERE, "/1/1")
+    answered = 0
+    while not node.dirty:
+        tree.answer(HERE, "/1/1", answered)
+        answered += 1
+    written = tree.write(HERE, "/1/1")
+    assert [found[2] for found in plain_frames(written)] == list(range(answered))
+    assert len(written) - len(written) // answered < express.HELD_SIZE_MAX <= len(written)
+    assert (link.id in node.calls.held, link.outbox.lone) == (False, b"")
+
+
+def test_what_is_sent_after_answers_that_wait_comes_after_them() -> None:
+    pair = served_twice(40, holds=True)
+    for tree in pair:
+        tree.answer(HERE, "/1/1", 0)
+        tree.call(HERE, "/1/1")
+        tree.answer(HERE, "/1/1", 1)
+        tree.answer(HERE, "/1/1", 2, b"error", is_error=True)
+        tree.answer(HERE, "/1/1", 3, bytes(5000))
+    written = [plain_frames(tree.write(HERE, "/1/1")) for tree in pair]
+    assert written[0] == written[1]
+    assert [found[2] for found in written[1] if found[0] != "CALL"] == [0, 1, 2, 3]
+
+
+def test_an_answer_that_waits_for_others_is_lost_with_its_link_alone() -> None:
+    tree = served_twice(40, holds=True)[1]
+    tree.answer(HERE, "/1/1", 0)
+    tree.feed(HERE, "/1/2", frame(Kind.CALL, 0, 1, "/1/2", HERE, call_body()))
+    tree.cut(HERE, "/1/1")
+    tree.answer(HERE, "/1/1", 1)
+    tree.answer(HERE, "/1/2", 1)
+    assert [found[0] for found in plain_frames(tree.write(HERE, "/1/2"))][:1] == ["REPLY"]
+    assert len(tree.nodes[HERE].calls.served) == 0

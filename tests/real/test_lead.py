@@ -144,6 +144,28 @@ class Names(Service):
         return threading.current_thread().name
 
 
+class Queue(Service):
+    """Answers at once, or not until it may go on."""
+
+    def __init__(self, router: Any, held: "set[int]") -> None:
+        super().__init__(router)
+        self.held = held
+        self.seen: list[int] = []
+        self.go = threading.Semaphore(0)
+
+    @expose(AllowAny())
+    def quick(self) -> str:
+        """Return at once."""
+        return "done"
+
+    @expose(AllowAny())
+    def stuck(self) -> str:
+        """Wait for the test, and note on how many links answers wait."""
+        self.seen.append(len(self.held))
+        assert self.go.acquire(timeout=TIMEOUT_S)
+        return "gone on"
+
+
 class Meeting(Service):
     """Needs as many threads at once as it has calls."""
 
@@ -157,12 +179,12 @@ class Meeting(Service):
         return self.barrier.wait(TIMEOUT_S)
 
 
-def start_together(pair: Pair, service: str, method: str, count: int) -> "list[Any]":
-    """Start so many calls of the child, which come to it in one piece."""
+def start_together(pair: Pair, service: str, *methods: str) -> "list[Any]":
+    """Start these calls of the child, which come to it in one piece."""
     context = Context(pair.root, CHILD)
     calls: list[Any] = []
     with pair.child.lock:  # nothing is taken in there meanwhile
-        calls += [context.send_call("s", service, method, {}) for _ in range(count)]
+        calls += [context.send_call("s", service, method, {}) for method in methods]
     return calls
 
 
@@ -171,8 +193,8 @@ def test_the_thread_that_reads_calls_which_come_together_runs_them_one_after_the
     with Pool(host, services=[Names(host)], size=4) as pool:
         crowds = []
         for _ in range(50):
-            start_together(pair, Names.name(), "thread", 1)[0].result()
-            crowds.append([call.result() for call in start_together(pair, Names.name(), "thread", 4)])
+            start_together(pair, Names.name(), "thread")[0].result()
+            crowds.append([call.result() for call in start_together(pair, Names.name(), *["thread"] * 4)])
         assert 1 <= len(pool._crew) <= 4
     # Where the loop's own thread read them, or saw some wait, others had a part in it.
     assert any(len(set(crowd)) == 1 for crowd in crowds)
@@ -183,9 +205,24 @@ def test_calls_that_came_together_get_a_thread_each_if_the_first_takes_long(pair
     host = child.Host(pair.child)
     with Pool(host, services=[Meeting(host, parties), Names(host)], size=8):
         for _ in range(20):
-            start_together(pair, Names.name(), "thread", 1)[0].result()
-            calls = start_together(pair, Meeting.name(), "meet", parties)
+            start_together(pair, Names.name(), "thread")[0].result()
+            calls = start_together(pair, Meeting.name(), *["meet"] * parties)
             assert sorted(call.result() for call in calls) == list(range(parties))
+
+
+def test_answers_that_wait_for_each_other_are_sent_though_the_next_call_never_ends(pair: Pair) -> None:
+    # D2, S7
+    host = child.Host(pair.child)
+    queue = Queue(host, pair.child.node.calls.held)
+    with Pool(host, services=[queue], size=1):
+        for _ in range(20):
+            start_together(pair, Queue.name(), "quick")[0].result()
+            calls = start_together(pair, Queue.name(), *["quick"] * 5, "stuck", *["quick"] * 20)
+            assert [call.result(TIMEOUT_S) for call in calls[:5]] == ["done"] * 5
+            assert not any(call.done() for call in calls[5:])
+            queue.go.release()
+            assert [call.result(TIMEOUT_S) for call in calls[5:]] == ["gone on"] + ["done"] * 20
+    assert 1 in queue.seen  # they did wait, unless the loop's own thread looked just then
 
 
 def test_the_thread_of_a_pool_that_reads_a_call_runs_it(pair: Pair) -> None:

@@ -27,7 +27,7 @@ from plasmid.core.switch import LOCAL, Switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
     from plasmid.core.values import Payload
 

@@ -188,7 +188,7 @@ class Jobs:
             self.helpers.run(fn, args)
 
     def hold(self, help: "Callable[[bool], bool]") -> None:
-        """Have the loop's own thread call help() at each look, until it returns False, see Standby.hold(). Under the lock."""
+        """Have the loop's own thread call help() at each look, see Standby.hold(). Under the router lock."""
         standby = self._runtime.loop.standby
         if standby is None:
             help(True)

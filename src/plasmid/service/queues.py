@@ -72,7 +72,8 @@ class ServiceQueue:
 
     def has_room(self) -> bool:
         """Say whether one more may wait, without that another has to leave."""
-        return len(self.ready) + self.arrived.count < self.invoker.max_queued
+        limit = self.invoker.max_queued  # type: int
+        return len(self.ready) + self.arrived.count < limit
 
     def waiting(self) -> int:
         """Return how many threads could be of use: one for each request, of whatever kind."""
@@ -195,6 +196,22 @@ class Schedule:
             if request is not None:
                 return queue, request
         return None
+
+    def following(self, last: ServiceQueue) -> "Optional[Request]":
+        """Return the next call of the queue whose request the asking thread has just finished, which counts for it.
+
+        None unless that queue alone is in the ring, and calls alone wait there: then next() has to choose.
+        """
+        ring, arrived = self.ring, last.arrived
+        if len(ring) != 1 or ring[0] is not last or last.ready or last.resumed or last.delivery is not None:
+            return None
+        if not arrived.count:
+            return None
+        request = arrived.pop()
+        if not arrived.count:
+            ring.popleft()
+            last.is_listed = False
+        return request
 
     def finished(self, queue: "Optional[ServiceQueue]") -> None:
         """Take note that a request has ended, and that its thread, if it had one, won't ask for another."""

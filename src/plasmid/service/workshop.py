@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Name = Union[str, int]
     Refuse = Callable[[Message], PlasmidError]
+    # A request, after its queue, or None and an Activation.
+    Task = Tuple[Optional[ServiceQueue], Any]
 
 
 class Workshop:
@@ -125,30 +127,16 @@ class Workshop:
     def _work(self, worker: Worker) -> None:
         """Do what is to be done until this thread is no longer needed."""
         set_current(worker)
-        crew, ring, due, running = self._crew, self._schedule.ring, self._waiting_room.due, self._running
         queue = None  # type: Optional[ServiceQueue]
         request = None  # type: Any
         while True:
             with self._lock:
-                if queue is not None:  # its request has ended
-                    running.discard(request)
-                    self._ended_count += 1
-                if worker.is_busy:
-                    worker.is_busy = False
-                    crew.busy -= 1
-                request = worker.task = None
-                task = None  # type: Any
-                # A queue that isn't in the ring may have what couldn't run beside that request.
-                if ring or due or (queue is not None and queue.invoker.max_concurrency > 0 and queue.has_waiting()):
-                    task = self._next_task(worker, queue)
-                elif queue is not None:
-                    queue.running -= 1
-                if self.is_closed:
-                    self._note_quiet()
-                if task is None and (self.is_closed or not crew.rest(worker, self._waiting_room)):
-                    crew.leave(worker)
+                task = self._next_task(worker, queue, request)
+                if task is None and (self.is_closed or not self._crew.rest(worker, self._waiting_room)):
+                    self._crew.leave(worker)
                     return
             if task is None:
+                request = None  # which may answer itself once nobody holds it
                 self._park(worker.parking)
                 task = worker.task
             queue, request = task or (None, None)
@@ -162,10 +150,34 @@ class Workshop:
             elif request is not None:
                 self._activate(request)
 
-    def _next_task(
-        self, worker: Worker, last: "Optional[ServiceQueue]"
-    ) -> "Optional[Tuple[Optional[ServiceQueue], Any]]":
-        """Return what a thread does next: a request, after its queue, or None and an Activation; None to rest."""
+    def _next_task(self, worker: Worker, queue: "Optional[ServiceQueue]", request: "Any") -> "Optional[Task]":
+        """Take note that a thread has ended a request of `queue`. Return what it does next, None to rest."""
+        crew, ring, due = self._crew, self._schedule.ring, self._waiting_room.due
+        if queue is not None:
+            self._running.discard(request)
+            self._ended_count += 1
+            if ring and not (due or self.is_closed) and crew.busy <= crew.size:
+                # Mostly there is one service that is busy: it goes on with that, and all counts stay as they are.
+                request = self._schedule.following(queue)
+                if request is not None:
+                    self._running.add(request)
+                    worker.task = queue, request
+                    return queue, request
+        if worker.is_busy:
+            worker.is_busy = False
+            crew.busy -= 1
+        if self.is_closed:
+            self._note_quiet()
+        worker.task = None
+        # A queue that isn't in the ring may have what couldn't run beside that request.
+        if ring or due or (queue is not None and queue.invoker.max_concurrency > 0 and queue.has_waiting()):
+            return self._choose_task(worker, queue)
+        if queue is not None:
+            queue.running -= 1
+        return None
+
+    def _choose_task(self, worker: Worker, last: "Optional[ServiceQueue]") -> "Optional[Task]":
+        """Return whatever has its turn now."""
         crew = self._crew
         activation = self._waiting_room.begin()
         if activation is not None or crew.busy >= crew.size:
