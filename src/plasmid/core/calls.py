@@ -145,8 +145,8 @@ class Calls:
     """The calls to and from the context of `switch`. Owned by its Node.
 
     served: those to answer, by caller and id: by which link each came, None for our own, how many bytes of its books it
-    takes, whether it wants no reply, and what express.py keeps for that. holds: whether answers by a link may wait for
-    those of further calls that have come by it; held: the links where some do, which whoever set that makes dirty soon.
+    takes, whether it wants no reply, and what express.py keeps for that. holds: whether answers may wait for those to
+    further calls that have come by the same link; held: the links where some did, which whoever set that makes dirty.
     """
 
     holds = False

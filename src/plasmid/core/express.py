@@ -240,10 +240,8 @@ class Express:
             return
         body, outbox, inbox = parts[0], link.outbox, link.inbox
         lone, calls = outbox.lone, self._calls
-        if outbox.shares or outbox.turns or inbox.waiting or len(body) >= SHORT_SIZE_MAX:
-            self.answer_long(source, id, parts, is_error)
-            return
-        if lone and link.id not in calls.held:
+        is_queued = outbox.shares or outbox.turns or (lone and link.id not in calls.held)
+        if is_queued or inbox.waiting or len(body) >= SHORT_SIZE_MAX:
             self.answer_long(source, id, parts, is_error)
             return
         del self._served[key]
@@ -251,15 +249,11 @@ class Express:
         inbox.held -= size
         frame = _write_header(len(body), pair[2], id) + pair[3] + body
         may_wait = calls.holds and inbox.calls >= HELD_CALLS_MIN
-        if not (lone or may_wait):
-            self._send(link, frame)
-            return
-        outbox.lone = lone + frame
-        if may_wait and len(outbox.lone) < HELD_SIZE_MAX:
-            calls.held.add(link.id)
+        if lone or may_wait:
+            outbox.lone = lone + frame
+            (calls.held if may_wait and len(outbox.lone) < HELD_SIZE_MAX else self._dirty).add(link.id)
         else:
-            calls.held.discard(link.id)
-            self._dirty.add(link.id)
+            self._send(link, frame)
 
     def _send(self, link: "Link", frame: bytes) -> None:
         """Write a frame that nothing waits before, or leave it to who writes next."""

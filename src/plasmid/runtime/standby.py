@@ -57,12 +57,6 @@ class Standby:
         self.help = help
         self._loop.node.calls.holds = True
 
-    def _send_held(self) -> None:
-        node = self._loop.node
-        node.dirty.update(node.calls.held)
-        node.calls.held.clear()
-        self._loop.settle()
-
     def wake(self) -> None:
         """Have it come out of its wait, where it leads or did so until now."""
         write_byte(self._wake_write)
@@ -121,8 +115,9 @@ class Standby:
                     if not self.help(leads):
                         self.help = None
                         loop.node.calls.holds = False
-                    self._send_held()
                     self.looks = True
+                    loop.node.dirty.update(loop.node.calls.held)
+                    loop.settle()
                 seen = loop.leads
                 until = None if self.help is None else monotonic() + LOOK_S
             if leads:
