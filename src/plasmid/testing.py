@@ -174,6 +174,9 @@ class FakeJobs:
         """Have it help at once."""
         help(True)
 
+    def release(self) -> None:
+        """Do nothing: answers don't wait here."""
+
 
 class FakeRouter:
     """Stands in for a Router where a Pool and its services need one. address: that of the context it plays."""

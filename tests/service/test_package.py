@@ -98,6 +98,7 @@ class Router:
         pool = None
         defer = staticmethod(lambda fn, *args: threading.Thread(target=fn, args=args).start())
         park = staticmethod(lambda parking: parking.wait(None))
+        release = None
 
     def myself(self):
         return Job.caller

@@ -195,6 +195,13 @@ class Jobs:
         else:
             standby.hold(help)
 
+    def release(self) -> None:
+        """Send the answers that wait for others."""
+        runtime = self._runtime
+        if runtime.node.calls.held and runtime.loop.standby is not None:
+            with runtime.lock:
+                runtime.loop.standby.release()
+
     def close(self) -> None:
         """End the threads; what they run is waited for no longer than a second each."""
         self.functions.put(None)

@@ -57,6 +57,13 @@ class Standby:
         self.help = help
         self._loop.node.calls.holds = True
 
+    def release(self) -> None:
+        """Have those answers sent now. Under the router lock."""
+        node = self._loop.node
+        node.dirty.update(node.calls.held)
+        node.calls.held.clear()
+        self._loop.settle()
+
     def wake(self) -> None:
         """Have it come out of its wait, where it leads or did so until now."""
         write_byte(self._wake_write)
@@ -116,8 +123,7 @@ class Standby:
                         self.help = None
                         loop.node.calls.holds = False
                     self.looks = True
-                    loop.node.dirty.update(loop.node.calls.held)
-                    loop.settle()
+                    self.release()
                 seen = loop.leads
                 until = None if self.help is None else monotonic() + LOOK_S
             if leads:

@@ -124,7 +124,13 @@ class Jobs(Protocol):
         """Have this thread wait for parking.release(); it may take in what comes meanwhile."""
 
     def hold(self, help: "Callable[[bool], bool]") -> None:
-        """Have help() called a moment later, and again until it returns False; with True if it is the last time."""
+        """Have help() called a moment later, and again until it returns False. Answers may wait for that meanwhile.
+
+        With True if nobody has looked since the last time for what comes.
+        """
+
+    def release(self) -> None:
+        """Send the answers that wait."""
 
 
 class Host(Protocol):

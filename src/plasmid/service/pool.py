@@ -72,10 +72,10 @@ class Pool(Workshop):
         self.size = size
         self.here = router.myself().address
         self._park = router.jobs.park  # type: ignore[method-assign]
+        self._release = router.jobs.release  # type: ignore[method-assign]
         self._queues = {}  # type: Dict[Name, ServiceQueue]
         self._services = {}  # type: Dict[int, ServiceQueue]
         self._ended_seen = 0  # how many calls had ended when help() was last called
-        self._is_helped = False  # help() will be called soon
         self._lanes = {}  # type: Dict[bytes, bytes]  # of callers that called lately
         self._deferred = ServiceQueue(Deferred())
         self._select = None  # type: Optional[PoolSelect]

@@ -13,7 +13,7 @@ from plasmid.service.lanes import Lanes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
-    from typing import Any, Deque, Dict, List, Optional, Tuple, Union
+    from typing import Any, Deque, Dict, List, Optional, Set, Tuple, Union
 
     from plasmid.service.interfaces import Message
 
@@ -40,9 +40,13 @@ class ServiceQueue:
     """The requests of one service that no thread has taken. Owned by the pool's lock, as its Schedule is.
 
     running: the requests that were taken and haven't ended, whether a thread is busy with them or, `detached`, not.
+    quick: the methods that ended soon when they were run last.
     """
 
-    __slots__ = "invoker", "arrived", "ready", "resumed", "delivery", "running", "detached", "is_listed", "_turn"
+    __slots__ = (
+        *("invoker", "arrived", "ready", "resumed", "delivery", "running", "detached", "is_listed", "quick"),
+        *("_turn",),
+    )
 
     def __init__(self, invoker: "Any") -> None:
         self.invoker = invoker
@@ -56,6 +60,7 @@ class ServiceQueue:
         self.running = 0
         self.detached = {}  # type: Dict[bytes, int]  # how many, by lane
         self.is_listed = False
+        self.quick = set()  # type: Set[Optional[str]]
         self._turn = 0
 
     def may_run(self) -> bool:

@@ -7,6 +7,7 @@ the runtime happens while it's held.
 """
 
 from threading import Event, Lock
+from time import monotonic
 
 from plasmid.core.errors import NotSent, Overloaded, PlasmidError, Refused
 from plasmid.service.activator import Activator, activated
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     Task = Tuple[Optional[ServiceQueue], Any]
 
 
+# An answer waits for that of the next call, if that is of a method which took no longer when it was run last.
+QUICK_S = 0.0005
+
+
 class Workshop:
     """What a Pool is besides what its users see. activator: brings services to life. size: of its crew."""
 
@@ -47,6 +52,7 @@ class Workshop:
         self._crew = Crew(size, self.blocked_max)
         self._running = set()  # type: Set[Request]  # begun and not ended, with a thread or without
         self._ended_count = 0
+        self._is_helped = False  # somebody will look soon at what waits, and answers may wait for that
         self._quiet = Event()  # closed, and nothing runs any more
 
     def _file(self, job: "Message", wake: bool = True) -> "Optional[Refuse]":
@@ -54,6 +60,10 @@ class Workshop:
 
     def _park(self, parking: "Parking") -> None:
         """Have a thread wait until it's needed."""
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Send the answers that wait for others."""
         raise NotImplementedError
 
     def _lane(self, source: bytes) -> bytes:
@@ -141,14 +151,26 @@ class Workshop:
                 task = worker.task
             queue, request = task or (None, None)
             if queue is not None:
-                try:
-                    (request if type(request) is Delivery else queue.invoker).serve(request)
-                except BaseException as error:  # noqa: BLE001  as in attempt(), which would cost a call
-                    _report_invoker(queue, request, error)
+                if self._is_helped:
+                    self._serve_timed(queue, request)
+                else:
+                    _serve(queue, request)
                 if request.is_detached:
                     queue = None
             elif request is not None:
                 self._activate(request)
+
+    def _serve_timed(self, queue: ServiceQueue, request: Request) -> None:
+        """Run a request while answers may wait for its own. Not if it is one that took long, or wasn't seen yet."""
+        method = None if request.job is None else request.job.method
+        if method not in queue.quick:
+            self._release()
+        begun = monotonic()
+        _serve(queue, request)
+        if request.is_started and monotonic() - begun < QUICK_S:
+            queue.quick.add(method)
+        else:
+            queue.quick.discard(method)
 
     def _next_task(self, worker: Worker, queue: "Optional[ServiceQueue]", request: "Any") -> "Optional[Task]":
         """Take note that a thread has ended a request of `queue`. Return what it does next, None to rest."""
@@ -265,10 +287,13 @@ class Workshop:
             job.fail(not_active(job))
 
 
-def _report_invoker(queue: ServiceQueue, request: Request, error: BaseException) -> None:
-    """Tell of an error in an invoker of the user's own."""
-    report("%s failed" % type(queue.invoker).__name__, error)
-    request.job.fail(answerable(request, error))
+def _serve(queue: ServiceQueue, request: Request) -> None:
+    try:
+        (request if type(request) is Delivery else queue.invoker).serve(request)
+    except BaseException as error:  # noqa: BLE001  as in attempt(), which would cost a call
+        # An invoker of the user's own.
+        report("%s failed" % type(queue.invoker).__name__, error)
+        request.job.fail(answerable(request, error))
 
 
 def names_of(service: Service) -> "List[Name]":
