@@ -275,14 +275,12 @@ class Loop:
                         break
                     # What was closed meanwhile may have given its number to another descriptor: look again then.
                     callbacks = self._handle(ready) if closings == self._closings else ()
-                    if parking.is_released:
+                    is_over = parking.is_released or (self.passed_on and wait is None and self.standby is not None)
+                    if is_over and not callbacks:
                         self._leave_lead(parking)
-                        return
-                    if self.passed_on and wait is None and self.standby is not None:
-                        wait_s = 0
-                    else:
-                        wait_s = self._time_to_wait(parking, until)
-                        closings = self._closings
+                        break
+                    wait_s = 0 if is_over else self._time_to_wait(parking, until)
+                    closings = self._closings
                     if wait_s == 0:
                         self._leave_lead(parking)
                 for callback in callbacks:
