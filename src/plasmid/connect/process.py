@@ -290,7 +290,7 @@ class Terminal:
         self._turn_echo_off()
         try:
             self._holder = subprocess.Popen(
-                [_SHELL, "-c", _HOLD, "plasmid-terminal", str(HOLD_S)],
+                [_SHELL, "-c", _HOLD, "plasmid-terminal", "%g" % HOLD_S],
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
