@@ -14,7 +14,7 @@ from plasmid.core.remote import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Sequence
+    from typing import List, Sequence, Tuple
 
 NAME_SIZE_MAX = 255
 PATH_SIZE_MAX = 4096
@@ -82,19 +82,29 @@ def open_beneath(folder: int, names: "Sequence[bytes]") -> int:
     finally:
         if at != folder:
             os.close(at)
-    return _checked(fd)
+    _status_of(fd)
+    return fd
+
+
+def open_member(folder: int, name: bytes) -> "Tuple[int, os.stat_result]":
+    """Return what open_beneath() does for one name, and the status of what is open there."""
+    fd = os.open(name, _READ | os.O_NOFOLLOW, dir_fd=folder)
+    return fd, _status_of(fd)
 
 
 def open_any(path: bytes) -> int:
     """Return such a descriptor for a path that this machine's own user, or a parent, has named: links are followed."""
-    return _checked(os.open(path, _READ))
+    fd = os.open(path, _READ)
+    _status_of(fd)
+    return fd
 
 
-def _checked(fd: int) -> int:
-    """Return the descriptor, or close it if what is open there is neither a file nor a folder."""
-    mode = os.fstat(fd).st_mode
+def _status_of(fd: int) -> "os.stat_result":
+    """Return the status of what is open there; an error, and it is closed, if that is neither a file nor a folder."""
+    status = os.fstat(fd)
+    mode = status.st_mode
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-        return fd
+        return status
     os.close(fd)
     raise PermissionError(errno.EACCES, "it is %s, neither a file nor a folder" % kind_of(mode))
 

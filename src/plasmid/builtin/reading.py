@@ -178,7 +178,7 @@ class Reading:
                 continue
             name = level.names.pop()
             try:
-                fd = beneath.open_beneath(level.fd, [name])
+                fd, status = beneath.open_member(level.fd, name)
             except FileNotFoundError:
                 raise Changed("%s was there and is gone" % self._path_of(name)) from None
             except OSError:
@@ -187,14 +187,17 @@ class Reading:
                     raise
                 full = self._add(["skip", name, kind])
             else:
-                if stat.S_ISDIR(os.fstat(fd).st_mode):
+                if stat.S_ISDIR(status.st_mode):
                     full = self._enter(fd, name, level.path + name + b"/")
                 else:
                     try:
-                        yield from self.file(fd, name)
+                        if status.st_size <= SMALL_SIZE_MAX:
+                            full = self._read_small(fd, name, status)
+                        else:
+                            yield from self.file(fd, name)
+                            full = self._batch_size >= BATCH_SIZE
                     finally:
                         os.close(fd)
-                    full = self._batch_size >= BATCH_SIZE
             if full:
                 yield self.taken()
 
@@ -216,9 +219,7 @@ class Reading:
         size = before.st_size
         mode = stat.S_IMODE(before.st_mode)
         if size <= SMALL_SIZE_MAX and not start:
-            data = read(fd, size + 1)  # one more, to see that it ends there
-            self._check(fd, name, before, len(data))
-            if self._add_small(name, before, data):
+            if self._read_small(fd, name, before):
                 yield self.taken()
             return
         done = new_check(self._by_digest)
@@ -243,6 +244,15 @@ class Reading:
             done.update(data)  # after it was sent: the far side can work on it meanwhile
         self._check(fd, name, before, size - left + len(os.read(fd, 1)))
         self._add(["end", done.digest()])
+
+    def _read_small(self, fd: int, name: bytes, status: "os.stat_result") -> bool:
+        """Gather a small file; return whether it's time to send."""
+        size = status.st_size
+        data = os.read(fd, size + 1)  # one more, to see that it ends there; so does the status that comes next
+        if len(data) != size:
+            data += read(fd, size + 1 - len(data))
+        self._check(fd, name, status, len(data))
+        return self._add_small(name, status, data)
 
     def _check(self, fd: int, name: bytes, before: "os.stat_result", size: int) -> None:
         """Raise Changed unless the file is as it was before, and was of this size."""
