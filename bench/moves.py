@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 SMALL_SIZE = 4096
 FOLDERS = 20
+# Making files waits now and then for the file system, which writes down what others have made: for ten times as long as
+# it takes otherwise. So small files go more than once.
+TREE_TIMES = 5
 
 
 class Copier(NamedTuple):
@@ -28,30 +33,37 @@ def file_rate(subject: "Subject", mib: int, ssh_args: "Sequence[str]" = ()) -> f
     """Return with how many MiB/s one large file goes there and back."""
     with tempfile.TemporaryDirectory(prefix="plasmid-bench-moves-") as name:
         folder = Path(name)
-        return 2 * mib / seconds_there_and_back(subject, large_file(folder / "file", mib), folder, ssh_args)
+        return 2 * mib / seconds_there_and_back(subject, large_file(folder / "file", mib), folder, 1, ssh_args)
 
 
 def tree_rate(subject: "Subject", count: int) -> float:
     """Return how many small files a second go there and back."""
     with tempfile.TemporaryDirectory(prefix="plasmid-bench-moves-") as name:
         folder = Path(name)
-        return 2 * count / seconds_there_and_back(subject, tree(folder / "tree", count), folder, ())
+        return 2 * count / seconds_there_and_back(subject, tree(folder / "tree", count), folder, TREE_TIMES)
 
 
-def seconds_there_and_back(subject: "Subject", source: Path, folder: Path, ssh_args: "Sequence[str]") -> float:
-    """Return how long a file or folder takes there and back, once a small one has gone."""
+def seconds_there_and_back(
+    subject: "Subject", source: Path, folder: Path, times: int, ssh_args: "Sequence[str]" = ()
+) -> float:
+    """Return how long a file or folder takes there and back, once a small one has gone: the median of so many times."""
+    seconds = []
     small, there, back = folder / "small", folder / "there", folder / "back"
     small.write_bytes(b"small")
     with subject.copying(ssh_args) as copier:
         copier.put(small, folder / "small-there")
         copier.fetch(folder / "small-there", folder / "small-back")
-        start = perf_counter()
-        copier.put(source, there)
-        copier.fetch(there, back)
-        seconds = perf_counter() - start
-    if total_size(back) != total_size(source):
-        raise ValueError(f"{subject.name} brought back {total_size(back)} bytes of {total_size(source)}")
-    return seconds
+        for _ in range(times):
+            start = perf_counter()
+            copier.put(source, there)
+            copier.fetch(there, back)
+            seconds.append(perf_counter() - start)
+            if total_size(back) != total_size(source):
+                raise ValueError(f"{subject.name} brought back {total_size(back)} bytes of {total_size(source)}")
+            for each in there, back:
+                if each.is_dir():
+                    shutil.rmtree(each)
+    return median(seconds)
 
 
 def total_size(path: Path) -> int:
