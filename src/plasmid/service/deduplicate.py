@@ -25,6 +25,7 @@ from plasmid.service.invokers import (
     Request,
     answerable,
     attempt,
+    check_is_wanted,
     current_job,
     fail,
     numbers,
@@ -318,6 +319,7 @@ class DeduplicatingInvoker(Invoker):
     def _run(self, request: Request) -> "Any":
         if request.args is None and request.method is not None:
             self.take_args(request, request.method)  # it was parked, and runs in place of another now
+        check_is_wanted(request.job)
         result = self.run(request)
         if request.method is not None and request.method.kind is ASYNC and hasattr(result, "__await__"):
             # This thread waits for it: one for each key, as for other methods.

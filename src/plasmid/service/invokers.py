@@ -189,13 +189,12 @@ class Invoker:
             if method.is_stream:
                 request.sender = method.take_sender(args, job)
             method.check(self.service, args)
+            check_is_wanted(job)  # that may have taken long
         request.args = args
 
     def run(self, request: Request) -> "Any":
-        """Return what the call of a request that was read returns, or raise what it raises."""
+        """Return what the call of a request that was read just now returns, or raise what it raises."""
         job = request.job
-        if job.cancelled or job.done or job.deadline is not None:
-            check_is_wanted(job)
         request.is_started = True
         # As `with job.running()` would do it; mostly there is no deadline, and was none.
         around = deadline_var.get()

@@ -162,18 +162,17 @@ class Pool(Workshop):
         crew = self._crew
         name = job.name
         with self._lock:
-            handed = crew.handed
-            # More of what a thread has read: it does them one after the other, and if it takes long it gets help.
-            is_burst = handed is not None and handed.parking.is_released and handed.parking.wake_fd >= 0
-            is_burst = is_burst or (self._is_helped and bool(self._schedule.ring))
             queue = self._queues.get(name) if type(name) is str else None
+            idle = crew.idle
+            # One that leads and has nothing to do has just read it.
+            is_burst = not (idle and idle[-1].parking.wake_fd >= 0) and self._is_burst()
             if queue is None:
                 pass
             elif is_burst:
                 if queue.is_listed and not self.is_closed and self._is_helped and queue.has_room():
                     queue.arrived.push(Request(job, self._lane(job.source)))
                     return
-            elif crew.idle and not self._schedule.ring and crew.busy < crew.size:
+            elif idle and not self._schedule.ring and crew.busy < crew.size:
                 # Nothing waits that might come before it. Where a thread rests the pool is neither closed nor stuck.
                 if not 0 < queue.invoker.max_concurrency <= queue.running:
                     request = Request(job)
@@ -194,6 +193,12 @@ class Pool(Workshop):
             self.router.jobs.defer(fail, job, refuse)
         for request in squeezed:
             self.router.jobs.defer(fail, request.job, overloaded)
+
+    def _is_burst(self) -> bool:
+        """Say whether a call is one more that a thread at work has read: it does them all, or gets help."""
+        handed = self._crew.handed
+        is_reader = handed is not None and handed.parking.is_released and handed.parking.wake_fd >= 0
+        return is_reader or (self._is_helped and bool(self._schedule.ring))
 
     def help(self, everyone: bool) -> bool:
         """Wake a thread, or as many as there is work for, if those at work take long. Return whether to look again.
