@@ -199,8 +199,8 @@ class Intake:
     """What is read so of the long bodies that come by one link. Owned by the link's Node.
 
     Between buffers() and took() nothing may be fed. `left` of the link's decoder counts what is missing of the frame
-    that is read so, and is -1 between two of them. is_full: all that was to be read was, and more of it is to come.
-    No limit is its own: what comes is counted as ever, and room is made within the credit.
+    that is read so, and is -1 between two of them. No limit is its own: what comes is counted as ever, and room is made
+    within the credit.
     """
 
     def __init__(self, node: "Node", link: "Link") -> None:
@@ -215,7 +215,6 @@ class Intake:
         self._heads = []  # type: List[memoryview]  # where heads are read to
         self._end = 0  # where in the body the frame ends that has begun, or came last
         self._ahead = AHEAD_MAX
-        self.is_full = False
 
     def buffers(self) -> "List[memoryview]":
         """Return what to read into, in this order; [] if what comes next goes the ordinary way."""
@@ -231,7 +230,8 @@ class Intake:
             self._leave()
             return []
         place, end, shift = self._place, self._end, self._shift
-        room = min(body.granted, ROOM_FACTOR * end)
+        # No more than is read at once, for memory that is new takes longer to touch than to fill.
+        room = min(body.granted, ROOM_FACTOR * end, end + self._ahead * CHUNK_SIZE)
         if len(place) < room - shift:
             place = self._place = memoryview(b"")  # as long as that is held it can't grow
             place = self._place = body.body.room(room)  # type: ignore[union-attr]  # see _begin()
@@ -257,7 +257,6 @@ class Intake:
         Returns what is to be fed to the node, None for nothing.
         """
         decoder, body, end = self.link.decoder, self._body, self._end
-        self.is_full = False
         left = decoder.left
         if size < left:
             decoder.left = left - size
@@ -289,7 +288,6 @@ class Intake:
         self._reach(body, min(whole, total), now)
         if not data:
             self._ahead = min(AHEAD_MAX, 2 * self._ahead or 1)
-            self.is_full = left < 0 and self._body is not None
             return None
         # Something has come between.
         self._leave()

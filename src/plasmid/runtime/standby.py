@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # How long it is before it looks again. What comes while nobody leads may wait for twice as long.
 LOOK_S = 0.001
-# How often a link is read before others have their turn, as long as all that was asked for has come.
-READS_MAX = 2
 
 
 class Standby:
@@ -76,17 +74,11 @@ class Standby:
         if intake is None or intake.link is not link:
             self._intakes = {id: each for id, each in self._intakes.items() if id in loop.ios}
             intake = self._intakes[link.id] = Intake(loop.node, link)
-        for _ in range(READS_MAX):
-            buffers = intake.buffers()
-            if not buffers:
-                return os.read(fd, link.decoder.left or READ_SIZE)
-            size = os.readv(fd, buffers)
-            if not size:
-                return b""
-            data = intake.took(size, buffers, monotonic())
-            if data is not None or not intake.is_full:
-                return data
-        return None
+        buffers = intake.buffers()
+        if not buffers:
+            return os.read(fd, link.decoder.left or READ_SIZE)
+        size = os.readv(fd, buffers)
+        return intake.took(size, buffers, monotonic()) if size else b""
 
     def left(self) -> None:
         """Take note that nobody leads. Needn't be called if it looks by itself."""
