@@ -208,20 +208,24 @@ def test_signals_to_the_group_do_not_reach_the_watchdog_and_the_link_is_untouche
         wait_gone(fds, GONE_MAX_S)
 
 
+def held_by(pid: int) -> "tuple[str, int, bool, str]":
+    """Return a process's name, how many descriptors it has, whether 0 is one of them, and the folder that it is in."""
+    held = os.listdir(f"/proc/{pid}/fd")
+    return Path(f"/proc/{pid}/comm").read_text(), len(held), "0" in held, os.readlink(f"/proc/{pid}/cwd")
+
+
 def test_the_watchdog_holds_the_link_and_two_descriptors_more_and_leads_a_session() -> None:
     require_linux()
     with all_running(IDLE) as contexts, watched(contexts) as fds:
         for context in contexts:
             pid, watchdog, grandchild = context.pids
-            # Its name is the last thing it sets; nothing waits for that.
-            deadline = time.monotonic() + GONE_MAX_S
-            while Path(f"/proc/{watchdog}/comm").read_text() != "plasmid-watch\n" and time.monotonic() < deadline:
-                os.sched_yield()
             assert [os.getpgid(one) for one in context.pids] == [pid, watchdog, pid]
             assert os.getsid(watchdog) == watchdog
             assert os.getpgid(grandchild) == pid
-            held = os.listdir(f"/proc/{watchdog}/fd")
-            assert (len(held), "0" in held, os.readlink(f"/proc/{watchdog}/cwd")) == (3, True, "/")
-            assert Path(f"/proc/{watchdog}/comm").read_text() == "plasmid-watch\n"
+            # Its name is the last thing it sets, by a descriptor that is open then; nothing waits for that.
+            deadline = time.monotonic() + GONE_MAX_S
+            while held_by(watchdog) != ("plasmid-watch\n", 3, True, "/") and time.monotonic() < deadline:
+                os.sched_yield()
+            assert held_by(watchdog) == ("plasmid-watch\n", 3, True, "/")
             context.hang_up()
         wait_gone(fds, GONE_MAX_S)
