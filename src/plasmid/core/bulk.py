@@ -230,9 +230,10 @@ class Intake:
             self._leave()
             return []
         place, end, shift = self._place, self._end, self._shift
-        # No more than is read at once, for memory that is new takes longer to touch than to fill.
-        room = min(body.granted, ROOM_FACTOR * end, end + self._ahead * CHUNK_SIZE)
-        if len(place) < room - shift:
+        room = min(body.granted, ROOM_FACTOR * end)
+        if len(place) < min(room, end + CHUNK_SIZE) - shift:
+            # No more than is read at once, for memory that is new takes longer to touch than to fill.
+            room = min(room, end + AHEAD_MAX * CHUNK_SIZE)
             place = self._place = memoryview(b"")  # as long as that is held it can't grow
             place = self._place = body.body.room(room)  # type: ignore[union-attr]  # see _begin()
         at = end - shift
@@ -283,15 +284,15 @@ class Intake:
                 whole = end
         self._end = min(end, total)
         decoder.left = left
-        data = b"".join(buffers[at:])[:size]
+        data = b"".join(buffers[at:])[:size] if size else b""
+        # Where little comes at a time, as over ssh, little is made ready for it.
+        self._ahead = min(AHEAD_MAX, at) if not size else 0
         del buffers[:]  # see buffers()
         self._reach(body, min(whole, total), now)
         if not data:
-            self._ahead = min(AHEAD_MAX, 2 * self._ahead or 1)
             return None
         # Something has come between.
         self._leave()
-        self._ahead = 0
         return data
 
     def _reach(self, body: "Assembly", size: int, now: float) -> None:
