@@ -64,9 +64,7 @@ class ChildProcess:
     that is full. is_guarded: the watchdog of this process ends it.
     """
 
-    __slots__ = (
-        *("_popen", "_terminal", "is_guarded", "link_fd", "pid", "program", "stderr_fd", "stderr_tail"),
-    )
+    __slots__ = (*("_popen", "_terminal", "is_guarded", "link_fd", "pid", "program", "stderr_fd", "stderr_tail"),)
 
     def __init__(self, popen: "subprocess.Popen[bytes]", program: str, link_fd: int, stderr_fd: int) -> None:
         self._popen = popen

@@ -386,7 +386,7 @@ class Context:
         call = None if no_reply else Call(self, written, classes)
         with runtime.lock:
             try:
-                now = 0.0 if deadline is None else monotonic()
+                now = 0.0 if deadline is None else monotonic()  # only the time left is reckoned from it
                 out = runtime.node.calls.call(self.address, head, parts, now, deadline, no_reply, call)
             except (NotSent, Overloaded) as error:
                 raise _placed(error, written, str(self)) from None
