@@ -21,6 +21,7 @@ from plasmid.builtin.modules import ModuleServer
 from plasmid.builtin.shared_code import SharedCode
 from plasmid.builtin.typed import permitting
 from plasmid.connect import starting as connecting
+from plasmid.connect.process import child_grace_s
 from plasmid.connect.ways import Ways
 from plasmid.core import address as addresses
 from plasmid.core import relay, values
@@ -28,7 +29,7 @@ from plasmid.core.errors import PlasmidError
 from plasmid.core.events import LinkEnded, LinkLeft, LinkOpened
 from plasmid.core.switch import PARENT
 from plasmid.runtime import main as far_main
-from plasmid.runtime import standby, watchdog
+from plasmid.runtime import standby
 from plasmid.runtime.context import Context
 from plasmid.runtime.helpers import Helpers
 from plasmid.runtime.jobs import Jobs
@@ -96,7 +97,7 @@ class Child:
     def wait(self, patience_s: float) -> "Optional[int]":
         """Return how its process ended, None if it hasn't in that time."""
         if self.process.is_guarded:
-            patience_s = min(patience_s, watchdog.GRACE_S)  # as if it had a watchdog of its own
+            patience_s = min(patience_s, child_grace_s())  # as if it had a watchdog of its own
         return None if self.goes_on else self.process.wait(0.0 if self.is_detached else patience_s)
 
     def end_process(self, status: "Optional[int]") -> None:

@@ -56,7 +56,7 @@ def load(name):
  exec(code[0] if code else compile(text, module.__file__, "exec"), module.__dict__)
  return module
 watchdog = load("watchdog")
-watchdog.start(0, c[0] & 2)
+watchdog.start(0, c[0])
 a = b""
 if c[0] & 1:
  import marshal

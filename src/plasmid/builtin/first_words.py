@@ -11,6 +11,7 @@ import os
 from plasmid.boot.bundle import booted_code, bundle
 from plasmid.builtin import bytecode
 from plasmid.connect import starting as connecting
+from plasmid.connect.process import child_grace_s
 from plasmid.core import values
 from plasmid.runtime import main as far_main
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from plasmid.router import Router
 
 # Bits of the byte with which the configuration begins: a descriptor of shared code is told behind it, to be closed; the
-# parent's watchdog ends this far side; what is there is for its interpreter, to be read before.
+# parent's watchdog ends this far side; what is there is for its interpreter, to be read before. Those above: the grace
+# that it has when its link ends, in tenths of a second.
 SHARED, GUARDED, USABLE = 1, 2, 4
 
 
@@ -48,7 +50,7 @@ class FirstWords:
         if self._connector.clones:
             from plasmid.builtin import forking
 
-            started = forking.start(self._connector, self._config, progress, given_up)
+            started = forking.start(self._connector, self._with_head(0), progress, given_up)
             self._modules.expect(self._address, started.magic, (), is_on_this_machine=True)
             return started
         if self._shared is not None:
@@ -89,7 +91,10 @@ class FirstWords:
                 bits |= USABLE if self._has_code else 0
         if self._connector.stays_here and self._guard(process):
             bits |= GUARDED
-        return bytes([bits]) + shared + self._config
+        return self._with_head(bits, shared)
+
+    def _with_head(self, bits: int, shared: bytes = b"") -> bytes:
+        return bytes([bits | round(child_grace_s() * 10) << 3]) + shared + self._config
 
     def _guard(self, process: "ChildProcess") -> bool:
         """Have a child of the root on this machine end with the root; False where it needs a watchdog of its own."""

@@ -336,9 +336,9 @@ def _become(request: Request, old: Runtime, link_fd: int, error_fd: int, others:
     try:
         _let_go(old, error_fd, others)
         os.setsid()
-        watchdog.start(link_fd)
+        watchdog.start(link_fd, request.config[0])
         forks.is_cloning = False
-        far_main.runtime = runtime = _boot(values.unpack(request.config), old, link_fd)
+        far_main.runtime = runtime = _boot(values.unpack(request.config[1:]), old, link_fd)
         assert missing.current is not None
         life.spend(runtime, missing.current)
         _finish()

@@ -46,9 +46,16 @@ _OPENING = {
 }
 # Its stdin ends with this process.
 _HOLD = 'read -r _; exec sleep "$1"'
-HOLD_S = watchdog.GRACE_S + 0.4
+# How much longer than the far side's grace, at most, that other process holds the terminal.
+HOLD_MORE_S = 0.4
+GRACE_MIN_S = 0.1
 # For the command line of what is run within AROUND.
 BACK_TO_THE_LINK = "<&4 >&5 2>&6 4<&- 5>&- 6>&-"
+
+
+def child_grace_s() -> float:
+    """Return how long a child of this context has to leave by itself once its link has ended."""
+    return max(GRACE_MIN_S, watchdog.grace_s / 2)
 
 
 class NoTerminal(OSError):
@@ -288,7 +295,7 @@ class Terminal:
         self._turn_echo_off()
         try:
             self._holder = subprocess.Popen(
-                [_SHELL, "-c", _HOLD, "plasmid-terminal", "%g" % HOLD_S],
+                [_SHELL, "-c", _HOLD, "plasmid-terminal", "%g" % (child_grace_s() + HOLD_MORE_S)],
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,

@@ -96,7 +96,7 @@ def _leave_or_be_killed() -> None:
     The watchdog sees a hang-up, but not that a link was given up whose other end is still held: by the sshd of a
     network that has fallen silent. And the main thread may be busy for ever.
     """
-    time.sleep(watchdog.GRACE_S)
+    time.sleep(watchdog.grace_s)
     os.kill(os.getpid(), 9)
 
 

@@ -4,7 +4,7 @@ It is forked before the first thread, holds only the link and one descriptor tha
 never reads from the link. It works while the context is stopped, holds the interpreter lock in native code or
 ignores signals, which is why it is a process and not a thread.
 
-    link hung up   ->  the context has GRACE_S to leave by itself, then SIGKILL to its process group
+    link hung up   ->  the context has grace_s to leave by itself, then SIGKILL to its process group
     context gone   ->  SIGKILL to what is left of its process group, and of the other groups that it named in guard()
 
 It is a child of the context: `os.wait()` there sees it, as it would see a resource tracker of multiprocessing.
@@ -18,7 +18,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List
 
+# What children of the root have. Those of each further context have half of what it has itself: where contexts below one
+# another are all stuck, only the end of one that is killed tells the next, so what they have adds up.
 GRACE_S = 0.8
+
+# What this context has; in the root, twice that of its children.
+grace_s = 2 * GRACE_S
 
 # By which a context names the further process groups that are to end with it; none in the root. And whose end tells of
 # the context's, where nothing better does.
@@ -35,19 +40,22 @@ def guard(group: int) -> None:
         os.write(_groups_fd, b"%15d\n" % group)
 
 
-def start(link_fd: int, is_guarded: bool = False) -> int:
+def start(link_fd: int, care: int) -> int:
     """Make this process the leader of its group, start its watchdog, and return the watchdog's process id.
 
     link_fd: the descriptor that link data is read from, a socket or the read end of a pipe; only those see a
-    hang-up. is_guarded: what the parent started is in its watchdog's care; if that is this process, it needs no other.
+    hang-up. care: the byte with which the configuration begins, see builtin/first_words.py. Its second bit: what the
+    parent started is in its watchdog's care; if that is this process, it needs no other. Above the third: the grace in
+    tenths of a second.
     Must be called before any thread is started.
     """
-    global _groups_fd, _life_fd, pid
+    global _groups_fd, _life_fd, grace_s, pid
+    grace_s = (care >> 3) / 10
     context = os.getpid()
     pid = -1
     if os.getpgrp() != context:
         os.setpgid(0, 0)
-    elif is_guarded:
+    elif care & 2:
         return pid
     try:
         ended = os.pidfd_open(context)
@@ -114,7 +122,7 @@ def _watch(context: int, link_fd: int, ended: int, groups: int) -> "List[int]":
             poller.unregister(fd)
             look_ms = 20  # the pipe says only that the end is near; and a grace has its end
         if link_fd in found:
-            leave_by = time.monotonic() + GRACE_S
+            leave_by = time.monotonic() + grace_s
         if not found:
             time.sleep(0.02)  # macOS wakes us for unread data as well: not more often than this
     return doomed
