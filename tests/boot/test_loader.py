@@ -66,8 +66,8 @@ def greet() -> "None":
 WATCHDOG = b'''"""A stand-in."""
 import sys
 
-def start(link_fd: int, is_guarded: bool) -> None:
-    print("watching", link_fd, bool(is_guarded), "plasmid.runtime.main" in sys.modules)
+def start(link_fd: int, care: int) -> None:
+    print("watching", link_fd, care, "plasmid.runtime.main" in sys.modules)
 '''
 SOURCES = [
     ("plasmid", True, b'"""Empty."""\n'),
@@ -88,16 +88,16 @@ def test_the_loader_installs_the_importer_starts_the_watchdog_and_runs_main_with
     packed = pack_bundle(SOURCES)
     result = subprocess.run(
         [interpreter(version), "-S", "-c", first_stage("00"), "plasmid:test"],
-        input=(7).to_bytes(4, "big") + len(packed).to_bytes(4, "big") + b"\0config" + packed,
+        input=(7).to_bytes(4, "big") + len(packed).to_bytes(4, "big") + b"\x40config" + packed,
         capture_output=True,
         timeout=END_TIMEOUT_S,
     )
     names = "'plasmid', 'plasmid.core', 'plasmid.core.greeting', 'plasmid.runtime', 'plasmid.runtime.importer'"
     assert result.stdout.decode().splitlines()[1:] == [
-        "watching 0 False False",
+        "watching 0 64 False",
         "[]",
         f"[{names}, 'plasmid.runtime.main', 'plasmid.runtime.watchdog']",
-        f"<plasmid>/runtime/importer.py plasmid.runtime b'\\x00config' {len(packed)} b''",
+        f"<plasmid>/runtime/importer.py plasmid.runtime b'@config' {len(packed)} b''",
     ]
     errors = result.stderr.decode().splitlines()
     assert '  File "<plasmid>/runtime/main.py", line 14, in main' in errors
@@ -116,7 +116,7 @@ def test_shared_code_is_run_in_place_of_the_sources_if_it_is_there(is_there: boo
     with tempfile.TemporaryFile() as file:
         file.write(b"a token, 16 long" + marshal.dumps((marshal.dumps({"plasmid.core.greeting": code}), b"ahead")))
         file.seek(7)  # the place in the file is shared by all who have it
-        config = b"\7" + file.fileno().to_bytes(4, "big") + token + b"config"
+        config = b"\x47" + file.fileno().to_bytes(4, "big") + token + b"config"
         result = subprocess.run(
             [sys.executable, "-S", "-c", first_stage("00"), "plasmid:test"],
             input=len(config).to_bytes(4, "big") + len(packed).to_bytes(4, "big") + config + packed,
@@ -125,7 +125,7 @@ def test_shared_code_is_run_in_place_of_the_sources_if_it_is_there(is_there: boo
             pass_fds=[file.fileno()],
         )
     lines = result.stdout.decode().splitlines()
-    assert lines[1] == "watching 0 True False"
+    assert lines[1] == "watching 0 71 False"
     ahead = b"ahead" if is_there else b""
     assert lines[4] == f"<plasmid>/runtime/importer.py plasmid.runtime {config!r} {len(packed)} {ahead!r}"
     assert (lines[5:], result.returncode) == ((["compiled elsewhere"], 0) if is_there else ([], 1))

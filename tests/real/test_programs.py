@@ -338,6 +338,59 @@ def test_what_a_killed_root_had_started_is_gone_in_two_seconds(  # D11, U7
     assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
 
 
+# Four contexts below one another, the second over ssh, none of which can leave by itself or tell the next of the end.
+LEVELS = """
+    def pids():
+        with open("/proc/self/task/%d/children" % os.getpid()) as children:
+            return [os.getpid()] + [int(word) for word in children.read().split()]
+
+    def get_stuck(how, fifo):
+        import signal, time
+        with open(fifo, "wb", 0) as told:
+            told.write(b"x")
+        if how == "stopped":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if how == "in native code":
+            sum(range(1 << 60))
+        time.sleep(600)
+
+    if __name__ == "__main__":
+        router = plasmid.Router()
+        contexts = [router.local(name="first")]
+        contexts.append(router.ssh(name="second", via=contexts[0], **json.loads(os.environ["START"])))
+        contexts.append(router.local(name="third", via=contexts[1]))
+        contexts.append(router.local(name="fourth", via=contexts[2]))
+        found = [pid for context in contexts for pid in context.call(pids)]
+        os.mkfifo("told")
+        fifo = os.path.abspath("told")
+        # From below: nothing gets past those above once they are stuck.
+        for context, how in zip(reversed(contexts), reversed(sys.argv[1].split(", "))):
+            context.call_async(get_stuck, how, fifo)
+            with open(fifo, "rb") as told:
+                told.read(1)
+        print(json.dumps(found), flush=True)
+        import threading
+        threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize(
+    "how", ["stopped, in native code, waits, stopped", "in native code, stopped, in native code, in native code"]
+)
+def test_four_contexts_below_one_another_that_are_all_stuck_are_gone_two_seconds_after_the_root(  # D11, U7
+    ssh_client: sshd.Client, tmp_path: Path, how: str
+) -> None:
+    write(tmp_path, {"program.py": LEVELS})
+    options = {"hostname": ssh_client.hostname, "ssh_args": list(ssh_client.ssh_args)}
+    process = popen(tmp_path, json.dumps(options), ("program.py", how))
+    assert process.stdout is not None
+    pids = json.loads(process.stdout.readline())
+    assert len(leftovers.running(pids)) == len(pids) == 7
+    process.kill()
+    process.communicate(timeout=TIMEOUT_S)
+    assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
+
+
 @one_way
 def test_ctrl_c_ends_the_program_and_not_its_contexts_first(tmp_path: Path, way: str) -> None:  # U7
     write(

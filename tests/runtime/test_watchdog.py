@@ -35,7 +35,7 @@ CONTEXT = f"""
 import os, signal, sys, time
 sys.path.insert(0, {SOURCES!r})
 from plasmid.runtime import watchdog
-watchdog_pid = watchdog.start(0)
+watchdog_pid = watchdog.start(0, 8 << 3)  # 0.8 s
 grandchild_pid = os.fork()
 if grandchild_pid == 0:
     for number in range(1, 32):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 bulk.install()  # as in a running context
 
-# How long a context lives on after it has lost its parent: the watchdog's grace.
+# How long a context lives on after it has lost its parent: the watchdog's grace, at its longest.
 ORPHAN_S = 0.8
 
 

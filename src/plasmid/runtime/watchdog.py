@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List
 
-# What children of the root have. Those of each further context have half of what it has itself: where contexts below one
-# another are all stuck, only the end of one that is killed tells the next, so what they have adds up.
+# What children of the root have. Those of each further context have half of what it has itself: where contexts below
+# one another are all stuck, only the end of one that is killed tells the next, so what they have adds up.
 GRACE_S = 0.8
 
 # What this context has; in the root, twice that of its children.
