@@ -20,7 +20,7 @@ from typing import NamedTuple
 import pytest
 
 import plasmid.runtime
-from plasmid.runtime.watchdog import GRACE_S
+from plasmid.connect.process import GRACE_S
 from tests.real.interpreters import SUPPORTED, interpreter
 from tests.real.parts import require_linux
 

@@ -48,6 +48,9 @@ _OPENING = {
 _HOLD = 'read -r _; exec sleep "$1"'
 # How much longer than the far side's grace, at most, that other process holds the terminal.
 HOLD_MORE_S = 0.4
+# What children of the root have. Those of each further context have half of what it has itself: where contexts below
+# one another are all stuck, only the end of one that is killed tells the next, so what they have adds up.
+GRACE_S = 0.8
 GRACE_MIN_S = 0.1
 # For the command line of what is run within AROUND.
 BACK_TO_THE_LINK = "<&4 >&5 2>&6 4<&- 5>&- 6>&-"
@@ -55,7 +58,7 @@ BACK_TO_THE_LINK = "<&4 >&5 2>&6 4<&- 5>&- 6>&-"
 
 def child_grace_s() -> float:
     """Return how long a child of this context has to leave by itself once its link has ended."""
-    return max(GRACE_MIN_S, watchdog.grace_s / 2)
+    return max(GRACE_MIN_S, watchdog.grace_s / 2) if watchdog.grace_s else GRACE_S
 
 
 class NoTerminal(OSError):

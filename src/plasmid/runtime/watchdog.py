@@ -18,12 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List
 
-# What children of the root have. Those of each further context have half of what it has itself: where contexts below
-# one another are all stuck, only the end of one that is killed tells the next, so what they have adds up.
-GRACE_S = 0.8
-
-# What this context has; in the root, twice that of its children.
-grace_s = 2 * GRACE_S
+# What this context has, as its parent told it; see connect/process.py. None in the root.
+grace_s = 0.0
 
 # By which a context names the further process groups that are to end with it; none in the root. And whose end tells of
 # the context's, where nothing better does.
@@ -106,9 +102,9 @@ def _watch(context: int, link_fd: int, ended: int, groups: int) -> "List[int]":
     # How often the context is looked for where no descriptor tells of its end reliably: Python before 3.9, macOS, a
     # sandbox without pidfd_open. There the pipe can be held open by processes that the context forked.
     look_ms = None if _life_fd < 0 else 500
-    leave_by = None
+    leave_by = float("inf")
     alive = True
-    while alive and (leave_by is None or time.monotonic() < leave_by):
+    while alive and time.monotonic() < leave_by:
         # Asked before the last look at what it wrote.
         alive = os.getppid() == context
         found = [fd for fd, _ in poller.poll(look_ms if alive else 0)]
