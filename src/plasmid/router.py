@@ -21,7 +21,7 @@ from plasmid.builtin.modules import ModuleServer
 from plasmid.builtin.shared_code import SharedCode
 from plasmid.builtin.typed import permitting
 from plasmid.connect import starting as connecting
-from plasmid.connect.process import child_grace_s
+from plasmid.connect.process import GRACE_S
 from plasmid.connect.ways import Ways
 from plasmid.core import address as addresses
 from plasmid.core import relay, values
@@ -97,7 +97,7 @@ class Child:
     def wait(self, patience_s: float) -> "Optional[int]":
         """Return how its process ended, None if it hasn't in that time."""
         if self.process.is_guarded:
-            patience_s = min(patience_s, child_grace_s())  # as if it had a watchdog of its own
+            patience_s = min(patience_s, GRACE_S)  # as if it had a watchdog of its own; only the root guards any
         return None if self.goes_on else self.process.wait(0.0 if self.is_detached else patience_s)
 
     def end_process(self, status: "Optional[int]") -> None:

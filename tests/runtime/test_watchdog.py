@@ -219,13 +219,12 @@ def test_the_watchdog_holds_the_link_and_two_descriptors_more_and_leads_a_sessio
     with all_running(IDLE) as contexts, watched(contexts) as fds:
         for context in contexts:
             pid, watchdog, grandchild = context.pids
-            assert [os.getpgid(one) for one in context.pids] == [pid, watchdog, pid]
-            assert os.getsid(watchdog) == watchdog
-            assert os.getpgid(grandchild) == pid
             # Its name is the last thing it sets, by a descriptor that is open then; nothing waits for that.
             deadline = time.monotonic() + GONE_MAX_S
             while held_by(watchdog) != ("plasmid-watch\n", 3, True, "/") and time.monotonic() < deadline:
                 os.sched_yield()
             assert held_by(watchdog) == ("plasmid-watch\n", 3, True, "/")
+            assert [os.getpgid(one) for one in (pid, watchdog, grandchild)] == [pid, watchdog, pid]
+            assert os.getsid(watchdog) == watchdog
             context.hang_up()
         wait_gone(fds, GONE_MAX_S)

@@ -19,7 +19,7 @@ import os
 import sys
 import threading
 
-from plasmid.connect.process import child_grace_s
+from plasmid.connect.process import GRACE_S
 from plasmid.runtime import importer, watchdog
 
 TYPE_CHECKING = False
@@ -83,7 +83,7 @@ def use(user: object) -> None:
             import subprocess
 
             # Programs need none, and only the root guards contexts.
-            grace_s = child_grace_s() if importer.current is None else 0.0
+            grace_s = GRACE_S if importer.current is None else 0.0
             has_bash = _has_bash()
             _process = subprocess.Popen(
                 [*command(has_bash), str(_guarded), str(grace_s)],
