@@ -141,3 +141,6 @@ FIGURES = (
         at_least(1, "raw"),
     ),
 )
+
+# What is measured with one more interpreter: what processes that take turns on a core spoil for each other.
+COMPARED = ("crowd_call", "call_down", "call_up", "hop", "threads", "fan_in")

@@ -28,7 +28,7 @@ if __name__ == "__main__":
     sys.path[:1] = [str(root), str(root / "src")]
 
 import plasmid
-from bench import far_imports, machine
+from bench import far_imports, machine, pythons
 
 ROUNDS = 25
 MODULES = 100
@@ -115,7 +115,7 @@ def make_folders(folder: Path, count: int) -> None:
     for way in (DISK_COMPILED, DISK_SOURCE):
         shutil.copytree(near, folder / way.key)
     for compiled in (near, folder / DISK_COMPILED.key):
-        argv = [machine.BARE_PYTHON, "-m", "compileall", "-q", str(compiled)]
+        argv = [pythons.BARE_PYTHON, "-m", "compileall", "-q", str(compiled)]
         subprocess.run(argv, stdin=subprocess.DEVNULL, check=True)
 
 
@@ -185,7 +185,7 @@ def turned(items: "tuple[Any, ...]", number: int) -> "tuple[Any, ...]":
 
 def measure(router: plasmid.Router, case: Case, way: Way, folder: Path) -> "dict[str, Any]":
     """Have a new child import it; return how long that took and what it asked for."""
-    child = router.local(python_path=machine.BARE_PYTHON)
+    child = router.local(python_path=pythons.BARE_PYTHON)
     on_disk = way in (DISK_COMPILED, DISK_SOURCE)
     child.call(far_imports.get_ready, str(folder / way.key) if on_disk else "")
     if way is PRELOADED:

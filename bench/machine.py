@@ -1,33 +1,9 @@
 """What the machine says: of itself, of the processes measured, and of how busy it is. Linux's /proc, and no figures."""
 
-import atexit
-import functools
 import os
 import platform
-import shutil
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
-
-# The interpreter itself, which -S keeps from its packages.
-BARE_PYTHON = str(getattr(sys, "_base_executable", "") or sys.executable)
-
-
-@functools.cache
-def python_without_packages() -> str:
-    """Return the path of that interpreter as an environment in which nothing is installed, gone when this process ends.
-
-    Else what is measured is what .pth files of this machine's own packages import.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="plasmid-bench-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    (folder / "bin").mkdir()
-    python = folder / "bin" / "python3"
-    python.symlink_to(BARE_PYTHON)
-    home = f"home = {Path(BARE_PYTHON).parent}\n"
-    (folder / "pyvenv.cfg").write_text(home + "include-system-site-packages = false\n")
-    return str(python)
 
 
 def pin() -> None:
@@ -80,8 +56,8 @@ def ticks() -> "tuple[int, int]":
     return sum(fields) - fields[3] - fields[4], sum(fields)
 
 
-def description() -> "list[str]":
-    """Return what to say of this machine beside its figures: nothing that names it."""
+def description(python: str = "") -> "list[str]":
+    """Return what to say of this machine beside its figures: nothing that names it. python: that of this process."""
     model = "an unnamed processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -89,7 +65,7 @@ def description() -> "list[str]":
     said = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False).stderr if has_ssh() else "no ssh"
     return [
         f"{model}, {os.cpu_count()} cores; {platform.system()} {platform.release().partition('-')[0]}",
-        f"Python {platform.python_version()} on both sides; the far side's has no packages",
+        f"{python or f'Python {platform.python_version()}'} on both sides; the far side's has no packages",
         said.strip().partition(",")[0],
     ]
 

@@ -3,11 +3,12 @@
 import argparse
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
-from bench import machine, report
-from bench.figures import FIGURES, Figure
+from bench import machine, pythons, report
+from bench.figures import COMPARED, FIGURES, Figure
 from bench.reasons import known
 from bench.worker import ADAPTERS, OWN, PEERS, Failed, adapter, measure, work
 
@@ -25,18 +26,23 @@ def main() -> int:
     figures = wanted(options.only)
     subjects = installed(dict(OWN, **PEERS) if options.peers else OWN)
     rounds = options.rounds or (1 if options.quick else ROUNDS)
-    samples = run(figures, subjects, rounds, options.quick)
-    found = report.rows(samples, figures)
+    with tempfile.TemporaryDirectory(prefix="plasmid-bench-") as folder:
+        samples, *others = [
+            report.Samples(python, *(compared(figures, subjects) if number else (figures, subjects)))
+            for number, python in enumerate(pythons.measured(Path(folder)))
+        ]
+        run([samples, *others], rounds, options.quick)
     if options.json:
-        print(json.dumps(report.as_values(samples, found, rounds)))
+        print(json.dumps(report.as_values(samples, rounds)))
     else:
-        print(report.as_text(report.cells(samples, found)), end="\n\n")
-        print("\n".join(report.surroundings(samples, rounds)))
-        for line in report.unmet(found, known()):
-            print("not reached:", line)
+        for one in (samples, *others):
+            print(report.as_text(report.cells(one)), end="\n\n")
+            print("\n".join(report.surroundings(one, rounds)))
+            for line in report.unmet(one, known()):
+                print("not reached:", line)
     if options.write:
-        options.write.write_text(report.page(samples, found, rounds))
-    return 1 if any(name in OWN for _, name in samples.failures) else 0
+        options.write.write_text(report.page(samples, others, rounds))
+    return 1 if any(name in OWN for one in (samples, *others) for _, name in one.failures) else 0
 
 
 def parse() -> argparse.Namespace:
@@ -76,25 +82,38 @@ def installed(names: "dict[str, str]") -> "dict[str, str]":
     return found
 
 
-def run(figures: "list[Figure]", subjects: "dict[str, str]", rounds: int, quick: bool) -> report.Samples:
+def compared(figures: "list[Figure]", subjects: "dict[str, str]") -> "tuple[list[Figure], dict[str, str]]":
+    """Return what is measured with one more interpreter: the figures, and those that they must be compared with."""
+    figures = [figure for figure in figures if figure.name in COMPARED]
+    names = {*OWN, *(figure.must.to for figure in figures if figure.must)}
+    return figures, {name: version for name, version in subjects.items() if name in names}
+
+
+def run(all_samples: "list[report.Samples]", rounds: int, quick: bool) -> None:
     """Measure; the subjects of one measurement directly follow one another."""
-    samples = report.Samples(subjects)
-    names = {figure.name for figure in figures}
-    measurements = list(dict.fromkeys(figure.measurement for figure in figures))
     for number in range(rounds):
-        samples.busy.append(busy())
-        for measurement in measurements:
+        for samples in all_samples:
+            samples.busy.append(busy())
+        for measurement in dict.fromkeys(figure.measurement for figure in all_samples[0].figures):
             print(f"round {number + 1} of {rounds}: {measurement}", file=sys.stderr)
-            # Every other round in the other order, so that none always has the better place.
-            for subject in sorted(subjects, key=list(ADAPTERS).index, reverse=bool(number % 2)):
-                try:
-                    values = measure(subject, measurement, quick)
-                except Failed as error:
-                    samples.failures[measurement, subject] = str(error)
-                    continue
-                for name in names & values.keys():
-                    samples.add(name, subject, number, values[name])
-    return samples
+            for samples in all_samples:
+                # Every other round in the other order, so that none always has the better place.
+                for subject in sorted(samples.subjects, key=list(ADAPTERS).index, reverse=bool(number % 2)):
+                    take(samples, measurement, subject, number, quick)
+
+
+def take(samples: report.Samples, measurement: str, subject: str, number: int, quick: bool) -> None:
+    """Measure one subject in one round, if any of these figures come of that."""
+    names = {figure.name for figure in samples.figures if figure.measurement == measurement}
+    if not names:
+        return
+    try:
+        values = measure(subject, measurement, quick, samples.python.executable)
+    except Failed as error:
+        samples.failures[measurement, subject] = str(error)
+        return
+    for name in names & values.keys():
+        samples.add(name, subject, number, values[name])
 
 
 def busy() -> float:

@@ -11,7 +11,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from bench import machine, moves, sshd
+from bench import machine, moves, pythons, sshd
 from bench.subject import NotOffered, Subject, timed_calls
 
 KIB = 1024
@@ -73,7 +73,7 @@ def interpreter(subject: Subject, size: Size) -> "dict[str, float]":
     """Start a bare interpreter that does nothing."""
     if subject.name != "raw":
         raise NotOffered
-    times = [timed(lambda: run([machine.BARE_PYTHON, "-I", "-S", "-c", "pass"])) for _ in range(size.starts)]
+    times = [timed(lambda: run([pythons.BARE_PYTHON, "-I", "-S", "-c", "pass"])) for _ in range(size.starts)]
     return {"interpreter_start": median(times)}
 
 

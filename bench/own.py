@@ -9,8 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import plasmid
-from bench import probe, shared
-from bench.machine import python_without_packages
+from bench import probe, pythons, shared
 from bench.moves import Copier
 from bench.subject import Subject
 
@@ -37,16 +36,16 @@ class Own(Subject):
         self.router.close()
 
     def start(self) -> OwnChild:
-        return first_answer(self.router.local(python_path=python_without_packages()))
+        return first_answer(self.router.local(python_path=pythons.without_packages()))
 
     def start_over_ssh(self, hostname: str, ssh_args: "list[str]") -> OwnChild:
         """Return a new child that has answered once, over ssh."""
         return first_answer(self.router.ssh(hostname, ssh_args=ssh_args))
 
     def start_behind(self, hops: int) -> OwnChild:
-        context = self.router.local(python_path=python_without_packages())
+        context = self.router.local(python_path=pythons.without_packages())
         for _ in range(hops):
-            context = self.router.local(via=context, python_path=python_without_packages())
+            context = self.router.local(via=context, python_path=pythons.without_packages())
         return first_answer(context)
 
     def stop(self, child: OwnChild) -> None:
@@ -99,7 +98,7 @@ class Own(Subject):
         context = (
             self.router.ssh("bench", ssh_args=list(ssh_args))
             if ssh_args
-            else self.router.local(python_path=python_without_packages())
+            else self.router.local(python_path=pythons.without_packages())
         )
         yield Copier(partial(plasmid.files.put, context), partial(plasmid.files.fetch, context))
         context.shutdown()

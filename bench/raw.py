@@ -18,7 +18,7 @@ from typing import Any
 import msgpack as untyped_msgpack  # type: ignore[import-untyped]
 
 from bench import moves, raw_far
-from bench.machine import BARE_PYTHON
+from bench.pythons import BARE_PYTHON
 from bench.subject import Subject
 from plasmid.boot.bundle import strip
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from bench import machine
 from bench.figures import Figure, Target
+from bench.pythons import Python
 from bench.reasons import NONE_YET, known
 
 INTRODUCTION = """\
@@ -22,7 +23,8 @@ between the quartiles of that ratio, or of the figure itself where there is none
 
 Latencies are taken with all processes pinned to one core, since what it costs to hand over between threads varies
 with their places; rates and the start of many children are taken on all cores. All figures take turns, one process
-for each, in {rounds} rounds.
+for each, in {rounds} rounds. Both sides run the system's own Python, as far machines have it, where that is of the
+version that the environment of `make bench` has.
 """
 
 
@@ -30,12 +32,23 @@ FURTHER = """\
 How the cost of a frame, and of a loss, grows with the tree is told in [scale](scale.md), and what a large
 transfer costs the small calls beside it in [beside](beside.md).
 """
+ANOTHER = """\
+## With an interpreter whose code lies elsewhere in each process
+
+An interpreter that is a program by itself, as Debian's is, may have its code at the same address in each of its
+processes. One that is a shared library (`--enable-shared`) has it at another address each time, as the system's
+randomization of addresses has it. Processes that take turns on one core then find little of what the processor has
+learnt of their branches, and Python is mostly branches: with all else equal a call takes 40 percent longer, see
+docs/design/0021. Whoever chooses an interpreter can choose; Plasmid can't.
+"""
 
 
 class Samples:
-    """What was measured: by figure and subject, a value for each round that gave one."""
+    """What was measured with one interpreter: by figure and subject, a value for each round that gave one."""
 
-    def __init__(self, subjects: "dict[str, str]") -> None:
+    def __init__(self, python: Python, figures: "list[Figure]", subjects: "dict[str, str]") -> None:
+        self.python = python
+        self.figures = figures
         self.subjects = subjects  # name and version, in the order of the columns
         self.values: dict[tuple[str, str], dict[int, float]] = {}
         self.failures: dict[tuple[str, str], str] = {}
@@ -67,10 +80,10 @@ class Row(NamedTuple):
     goal: "bool | None"
 
 
-def rows(samples: Samples, figures: "list[Figure]") -> "list[Row]":
+def rows(samples: Samples) -> "list[Row]":
     """Return a row for each figure that has a value."""
     found = []
-    for figure in figures:
+    for figure in samples.figures:
         medians = {name: median(values) for name in samples.subjects if (values := samples.of(figure.name, name))}
         if not medians:
             continue
@@ -108,11 +121,11 @@ def spread_percent(values: "list[float]") -> "float | None":
     return abs(50 * (high - low) / median(values))
 
 
-def cells(samples: Samples, found: "list[Row]") -> "list[list[str]]":
+def cells(samples: Samples) -> "list[list[str]]":
     """Return the table with its heading."""
     peers = [name for name in samples.subjects if name not in ("raw", "plasmid")]
     table = [["figure", "unit", "raw", "Plasmid", "x raw", "spread", "must", "goal", *peers]]
-    for row in found:
+    for row in rows(samples):
         figure = row.figure
         table.append(
             [
@@ -159,11 +172,11 @@ def as_markdown(table: "list[list[str]]") -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [heading, right, *lines])
 
 
-def unmet(found: "list[Row]", reasons: "dict[str, str]") -> "list[str]":
+def unmet(samples: Samples, reasons: "dict[str, str]") -> "list[str]":
     """Return a line for each figure that must be reached and isn't, with the reason."""
     return [
         f"{row.figure.title}, {row.figure.must.text(row.figure.unit)}: {reasons.get(row.figure.name, NONE_YET)}"
-        for row in found
+        for row in rows(samples)
         if row.must is False and row.figure.must is not None
     ]
 
@@ -177,7 +190,7 @@ def surroundings(samples: Samples, rounds: int) -> "list[str]":
         low, high = min(raw_calls) * 1e6, max(raw_calls) * 1e6
         noise += f"; the raw call took from {low:.1f} to {high:.1f} µs over the rounds"
     return [
-        *machine.description(),
+        *machine.description(samples.python.description()),
         versions,
         f"{rounds} rounds on {datetime.date.today().isoformat()}",
         f"Noise: {noise}",
@@ -190,22 +203,32 @@ def failures(samples: Samples) -> "list[str]":
     return [f"{name} gave no {figure}: {why}" for (figure, name), why in samples.failures.items()]
 
 
-def page(samples: Samples, found: "list[Row]", rounds: int) -> str:
+def page(samples: Samples, others: "list[Samples]", rounds: int) -> str:
     """Return docs/performance.md."""
     and_peers = " and with its peers" if len(samples.subjects) > 2 else ""
+    return "\n".join(
+        [
+            INTRODUCTION.format(and_peers=and_peers, rounds=rounds),
+            *table_with_reasons(samples, "## What isn't reached, and why\n", rounds),
+            FURTHER,
+            *(part for one in others if one.figures for part in [ANOTHER, *table_with_reasons(one, "", rounds)]),
+        ]
+    )
+
+
+def table_with_reasons(samples: Samples, heading: str, rounds: int) -> "list[str]":
+    """Return the table, what to know beside it, and what it says that isn't reached."""
     parts = [
-        INTRODUCTION.format(and_peers=and_peers, rounds=rounds),
-        as_markdown(cells(samples, found)) + "\n",
+        as_markdown(cells(samples)) + "\n",
         "\n".join("- " + line for line in surroundings(samples, rounds)) + "\n",
-        FURTHER,
     ]
-    missed = unmet(found, known())
+    missed = unmet(samples, known())
     if missed:
-        parts += ["## What isn't reached, and why\n", "\n".join("- " + line for line in missed) + "\n"]
-    return "\n".join(parts)
+        parts += [*([heading] if heading else []), "\n".join("- " + line for line in missed) + "\n"]
+    return parts
 
 
-def as_values(samples: Samples, found: "list[Row]", rounds: int) -> "dict[str, object]":
+def as_values(samples: Samples, rounds: int) -> "dict[str, object]":
     """Return all of it for programs."""
     return {
         "surroundings": surroundings(samples, rounds),
@@ -218,7 +241,7 @@ def as_values(samples: Samples, found: "list[Row]", rounds: int) -> "dict[str, o
                 "must": row.must,
                 "goal": row.goal,
             }
-            for row in found
+            for row in rows(samples)
         },
         "failures": failures(samples),
     }

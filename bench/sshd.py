@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.machine import BARE_PYTHON
+from bench.pythons import BARE_PYTHON
 from bench.subject import NotOffered
 
 LOOPBACK = "127.0.0.1"

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 from bench import machine
@@ -54,10 +53,10 @@ def work(name: str, measurement: str, quick: bool) -> None:
     print(json.dumps(figures), flush=True)
 
 
-def measure(name: str, measurement: str, quick: bool) -> "dict[str, float]":
-    """Return the figures of one measurement, made in a new process. Raises Failed."""
+def measure(name: str, measurement: str, quick: bool, python: str) -> "dict[str, float]":
+    """Return the figures of one measurement, made in a new process of that interpreter. Raises Failed."""
     run_py = str(Path(__file__).with_name("run.py"))
-    argv = [sys.executable, run_py, "--worker", name, measurement, *(["--quick"] if quick else [])]
+    argv = [python, run_py, "--worker", name, measurement, *(["--quick"] if quick else [])]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     process = subprocess.Popen(
         argv,

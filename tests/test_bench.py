@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import reasons
-from bench.figures import FIGURES
+from bench import pythons, reasons
+from bench.figures import COMPARED, FIGURES
 from tests.real import parts, sshd
 
 RUN_PY = str(Path(__file__).parent.parent / "bench" / "run.py")
@@ -37,8 +37,22 @@ def test_a_figure_is_measured_for_plasmid_and_for_the_raw_limit_and_put_in_relat
     assert figure["spread_percent"] is None
     heading = "| figure | unit | raw | Plasmid | x raw | spread | must | goal |"
     lines = page.read_text().splitlines()
-    assert [line for line in lines if line.startswith("| figure")] == [heading]
-    assert len([line for line in lines if line.startswith("| service call, parent to child, p50 | µs |")]) == 1
+    tables = len(pythons.measured(tmp_path))
+    assert [line for line in lines if line.startswith("| figure")] == [heading] * tables
+    assert len([line for line in lines if line.startswith("| service call, parent to child, p50 | µs |")]) == tables
+
+
+def test_each_interpreter_that_is_measured_has_the_packages_of_this_one_and_its_address_is_told(tmp_path: Path) -> None:
+    for python in pythons.measured(tmp_path):
+        code = "import msgpack, platform; print(platform.python_version(), id(int))"
+        argv = [python.executable, "-c", code]
+        said = {subprocess.run(argv, capture_output=True, text=True, check=True).stdout for _ in range(5)}
+        assert {line.split()[0] for line in said} == {python.version}
+        assert (len(said) == 1) == python.keeps_its_place
+
+
+def test_what_is_measured_with_a_second_interpreter_are_figures_of_the_table() -> None:
+    assert set(COMPARED) <= {figure.name for figure in FIGURES}
 
 
 def test_a_reason_stands_for_each_figure_that_must_be_reached_and_is_not() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import execnet
 
-from bench.machine import python_without_packages
+from bench import pythons
 from bench.subject import Subject
 
 # A channel has no methods: what a call would do is written out.
@@ -36,7 +36,7 @@ class Gateway:
     """A gateway, and the channel to its loop."""
 
     def __init__(self) -> None:
-        self.gateway: Any = execnet.makegateway(f"popen//python={python_without_packages()}")
+        self.gateway: Any = execnet.makegateway(f"popen//python={pythons.without_packages()}")
         self.channel: Any = self.gateway.remote_exec(LOOP)
         self.pid = int(self.channel.receive())
 

@@ -11,7 +11,7 @@ import mitogen.core
 import mitogen.master
 import mitogen.service
 
-from bench.machine import python_without_packages
+from bench import pythons
 from bench.peers.mitogen_service import Probe, calls_up, echo
 from bench.subject import Subject
 
@@ -41,12 +41,12 @@ class Mitogen(Subject):
         self.broker.join()
 
     def start(self) -> MitogenChild:
-        return MitogenChild(self.router.local(python_path=python_without_packages()))
+        return MitogenChild(self.router.local(python_path=pythons.without_packages()))
 
     def start_behind(self, hops: int) -> MitogenChild:
-        context = self.router.local(python_path=python_without_packages())
+        context = self.router.local(python_path=pythons.without_packages())
         for _ in range(hops):
-            context = self.router.local(via=context, python_path=python_without_packages())
+            context = self.router.local(via=context, python_path=pythons.without_packages())
         return MitogenChild(context)
 
     def stop(self, child: MitogenChild) -> None:
