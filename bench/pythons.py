@@ -41,7 +41,7 @@ class Python(NamedTuple):
 
 
 def measured(folder: Path) -> "list[Python]":
-    """Return the interpreters to measure with, first the one of most figures: the system's where that can have packages.
+    """Return the interpreters to measure with, first the system's own where that can have packages.
 
     These are compiled for one version of Python, so it must be of that. folder: where an environment can be made.
     """
