@@ -293,7 +293,7 @@ def _hindrance(runtime: Runtime) -> "Optional[Hindrance]":
             if hindrance is not None and hindrance.is_final:
                 return hindrance
             found = found or hindrance
-    if found is None and pool is not None and (pool._running or pool._schedule.ring):
+    if found is None and pool is not None and (pool.running() or pool._schedule.ring):
         # A generator between two of its items has no thread, and may hold a lock all the same.
         found = _busy("a call that one of its services has begun hasn't ended")
     return found

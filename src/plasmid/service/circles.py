@@ -46,7 +46,7 @@ def _in_circle(pool: "Workshop", call: "Any", worker: "Optional[Worker]") -> "Op
         holder = next((other for other in workers if other.task[1].job is job), None)
         if holder is None:
             queue = pool.queue_of(job)
-            if queue is None or queue.invoker.max_concurrency != 1 or any(each.job is job for each in pool._running):
+            if queue is None or queue.invoker.max_concurrency != 1 or any(each.job is job for each in pool.running()):
                 return None
             in_line = job
             holder = next((other for other in workers if other.task[0] is queue), None)
@@ -70,6 +70,6 @@ def _own_job(call: "Any") -> "Optional[Message]":
 def _is_held_here(pool: "Workshop", queue: "ServiceQueue") -> bool:
     """Say whether the async method that runs in this thread, and no task that it has made, has the turn of `queue`."""
     served = current_call()
-    request = next((each for each in pool._running if each.job is served), None)
+    request = next((each for each in pool.running() if each.job is served), None)
     is_current = getattr(request and request.course, "is_current", None)
     return served is not None and pool.queue_of(served) is queue and is_current is not None and is_current()

@@ -6,6 +6,7 @@ wait so is limited too. Those that are in excess when the wait is over rest, or 
 """
 
 import threading
+from threading import get_ident
 
 from plasmid.runtime import ports
 from plasmid.runtime.ports import Parking
@@ -114,7 +115,11 @@ class Crew:
         worker.task = task
         worker.is_busy = True
         self.busy += 1
-        worker.parking.release()
+        parking = worker.parking
+        if parking.thread == get_ident() and parking.wake_fd >= 0:
+            parking.is_released = True  # this very thread, which leads: there is nobody to wake
+        else:
+            parking.release()
 
     def begin(self, worker: Worker) -> None:
         """Count a thread among those that work."""
@@ -142,13 +147,18 @@ class Crew:
         if len(self.workers) > self.size:
             if len(self.workers) > self.size_max(waiting_room.thread_count()) + SPARE_MAX:
                 return False
-        worker.parking.is_released = False
-        if self.idle and self.idle[-1].parking.wake_fd >= 0:
-            # The one that takes in what comes should be the one that it wakes: itself.
-            self.idle.insert(0, worker)
-        else:
-            self.idle.append(worker)
+        self.lay_down(worker)
         return True
+
+    def lay_down(self, worker: Worker) -> None:
+        """Put a thread to rest. Only where none may be in excess."""
+        worker.parking.is_released = False
+        idle = self.idle
+        if idle and idle[-1].parking.wake_fd >= 0:
+            # The one that takes in what comes should be the one that it wakes: itself.
+            idle.insert(0, worker)
+        else:
+            idle.append(worker)
 
     def leave(self, worker: Worker) -> None:
         """Forget a thread that ends."""

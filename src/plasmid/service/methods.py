@@ -163,8 +163,8 @@ class Method:
         may_be_none = (name for name, value in optional.items() if value is None and name not in spec)
         self.may_be_none = frozenset(may_be_none)  # type: FrozenSet[str]
         self.takes_any = bool(code.co_flags & HAS_VAR_KEYWORD)
-        # Whether call() only calls it with the arguments that there are.
-        self.is_bare = type(self).call is Method.call and not self.takes_msg
+        # Whether call() only calls it with the arguments that there are, and what comes of that is the answer.
+        self.is_bare = type(self).call is Method.call and not self.takes_msg and self.kind is PLAIN
         # What callers can't give: self, and the message.
         self.hidden = code.co_varnames[:1] + hidden
         for name in spec:

@@ -160,25 +160,24 @@ class Pool(Workshop):
     def submit(self, job: "Message") -> None:
         """Take a call that has arrived: file it, and wake a thread if need be. Called with the router lock held."""
         crew = self._crew
+        idle = crew.idle
         name = job.name
         with self._lock:
             queue = self._queues.get(name) if type(name) is str else None
-            idle = crew.idle
             # One that leads and has nothing to do has just read it.
-            is_burst = not (idle and idle[-1].parking.wake_fd >= 0) and self._is_burst()
+            is_burst = (not idle or idle[-1].parking.wake_fd < 0) and self._is_burst()
             if queue is None:
                 pass
             elif is_burst:
                 if queue.is_listed and not self.is_closed and self._is_helped and queue.has_room():
                     queue.arrived.push(Request(job, self._lane(job.source)))
                     return
-            elif idle and not self._schedule.ring and crew.busy < crew.size:
+            elif idle and not self._ring and crew.busy < crew.size:
                 # Nothing waits that might come before it. Where a thread rests the pool is neither closed nor stuck.
-                if not 0 < queue.invoker.max_concurrency <= queue.running:
-                    request = Request(job)
+                limit = queue.invoker.max_concurrency
+                if limit <= 0 or queue.running < limit:
                     queue.running += 1
-                    self._running.add(request)
-                    crew.hand_over((queue, request))
+                    crew.hand_over((queue, Request(job)))
                     return
             refuse = self._file(job, wake=not is_burst)
             squeezed = self._schedule.squeezed
@@ -305,7 +304,7 @@ class Pool(Workshop):
         return [request for queue in self._services.values() for request in queue.take_all()]
 
     def _note_quiet(self) -> None:
-        if not self._running and not self._deferred.arrived:
+        if not self.running() and not self._deferred.arrived:
             self._quiet.set()
 
     def _finish(self, timeout_s: float) -> None:
@@ -314,7 +313,7 @@ class Pool(Workshop):
         with self._lock:
             dropped = len(self._deferred.take_all())
             self._note_quiet()
-            late = [request for request in self._running if request.job is not None]
+            late = [request for request in self.running() if request.job is not None]
             invokers = [queue.invoker for queue in self._services.values()]
         if dropped:
             report("the pool was closed before %d deferred functions were called" % dropped)

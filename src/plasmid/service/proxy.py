@@ -122,10 +122,7 @@ class RemoteMethod:
         """
         if self._method.is_no_reply:
             raise TypeError("%r is @no_reply: nothing comes of it that could be waited for; just call it" % (self,))
-        return self._send(args, kwargs, self._deadline())
-
-    def _deadline(self) -> "Optional[float]":
-        return None if self._timeout_s is None else deadline_after(self._timeout_s)
+        return self._send(args, kwargs, None if self._timeout_s is None else deadline_after(self._timeout_s))
 
     def _send(self, args: "Tuple[Any, ...]", kwargs: "Dict[str, Any]", deadline: "Optional[float]") -> "Any":
         """Return the Call under way; of a generator its Stream, of a @no_reply method None."""

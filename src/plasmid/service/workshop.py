@@ -50,7 +50,9 @@ class Workshop:
         self._schedule = Schedule()
         self._waiting_room = WaitingRoom()
         self._crew = Crew(size, self.blocked_max)
-        self._running = set()  # type: Set[Request]  # begun and not ended, with a thread or without
+        self._ring = self._schedule.ring
+        self._due = self._waiting_room.due
+        self._detached = set()  # type: Set[Request]  # begun and not ended, whether a thread is at it now or not
         self._ended_count = 0
         self._is_helped = False  # somebody will look soon at what waits, and answers may wait for that
         self._quiet = Event()  # closed, and nothing runs any more
@@ -105,7 +107,10 @@ class Workshop:
         """Have a running request go on without a thread; False if there are too many."""
         with self._lock:
             request.lane = request.lane or self._lane(request.job.source)
-            return queue.detach(request)
+            if not queue.detach(request):
+                return False
+            self._detached.add(request)
+            return True
 
     def resume(self, queue: ServiceQueue, request: Request) -> None:
         """Give such a request a thread again."""
@@ -116,10 +121,12 @@ class Workshop:
     def finish(self, queue: ServiceQueue, request: Request) -> None:
         """Take note that such a request has ended."""
         with self._lock:
-            if request in self._running:
+            if request in self._detached:
                 queue.attach(request)
                 self._schedule.finished(queue)
-                self._ended(request)
+                self._detached.discard(request)
+                if self.is_closed:
+                    self._note_quiet()
                 if self._schedule.ring:
                     self._wake()
 
@@ -129,6 +136,11 @@ class Workshop:
             if not self.is_closed and self._schedule.deliver(queue, Delivery(self, queue)):
                 self._wake()
 
+    def running(self) -> "Set[Request]":
+        """Return the requests that were begun and haven't ended, with a thread or without. Under the lock."""
+        tasks = [worker.task for worker in self._crew.workers if worker.task is not None]
+        return self._detached.union(request for _, request in tasks if not request.is_detached)
+
     # Threads
 
     def _wake(self) -> bool:
@@ -137,14 +149,26 @@ class Workshop:
     def _work(self, worker: Worker) -> None:
         """Do what is to be done until this thread is no longer needed."""
         set_current(worker)
+        lock, crew, ring, due = self._lock, self._crew, self._ring, self._due
         queue = None  # type: Optional[ServiceQueue]
-        request = None  # type: Any
         while True:
-            with self._lock:
-                task = self._next_task(worker, queue, request)
-                if task is None and (self.is_closed or not self._crew.rest(worker, self._waiting_room)):
-                    self._crew.leave(worker)
-                    return
+            task = None
+            with lock:
+                is_empty = queue is not None and not (ring or due or self.is_closed)
+                # A queue that isn't in the ring may have what couldn't run beside this request.
+                if is_empty and queue.invoker.max_concurrency <= 0 and len(crew.workers) <= crew.size:
+                    queue.running -= 1
+                    self._ended_count += 1
+                    worker.task = None
+                    if worker.is_busy:
+                        worker.is_busy = False
+                        crew.busy -= 1
+                    crew.lay_down(worker)
+                else:
+                    task = self._next_task(worker, queue)
+                    if task is None and (self.is_closed or not crew.rest(worker, self._waiting_room)):
+                        crew.leave(worker)
+                        return
             if task is None:
                 request = None  # which may answer itself once nobody holds it
                 self._park(worker.parking)
@@ -172,25 +196,23 @@ class Workshop:
         else:
             queue.quick.discard(method)
 
-    def _next_task(self, worker: Worker, queue: "Optional[ServiceQueue]", request: "Any") -> "Optional[Task]":
+    def _next_task(self, worker: Worker, queue: "Optional[ServiceQueue]") -> "Optional[Task]":
         """Take note that a thread has ended a request of `queue`. Return what it does next, None to rest."""
-        crew, ring, due = self._crew, self._schedule.ring, self._waiting_room.due
+        crew, ring, due = self._crew, self._ring, self._due
         if queue is not None:
-            self._running.discard(request)
             self._ended_count += 1
             if ring and not (due or self.is_closed) and crew.busy <= crew.size:
                 # Mostly there is one service that is busy: it goes on with that, and all counts stay as they are.
                 request = self._schedule.following(queue)
                 if request is not None:
-                    self._running.add(request)
                     worker.task = queue, request
                     return queue, request
         if worker.is_busy:
             worker.is_busy = False
             crew.busy -= 1
+        worker.task = None
         if self.is_closed:
             self._note_quiet()
-        worker.task = None
         # A queue that isn't in the ring may have what couldn't run beside that request.
         if ring or due or (queue is not None and queue.invoker.max_concurrency > 0 and queue.has_waiting()):
             return self._choose_task(worker, queue)
@@ -212,13 +234,7 @@ class Workshop:
         if task is not None:
             crew.begin(worker)
             worker.task = task
-            self._running.add(task[1])
         return task
-
-    def _ended(self, request: Request) -> None:
-        self._running.discard(request)
-        if self.is_closed:
-            self._note_quiet()
 
     def _blocks(self, worker: Worker) -> None:
         """Have another thread work in the place of one that is about to wait within Plasmid."""
