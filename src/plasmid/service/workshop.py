@@ -151,12 +151,13 @@ class Workshop:
         set_current(worker)
         lock, crew, ring, due = self._lock, self._crew, self._ring, self._due
         queue = None  # type: Optional[ServiceQueue]
+        request = None  # type: Any
         while True:
-            task = None
             with lock:
-                is_empty = queue is not None and not (ring or due or self.is_closed)
+                is_idle = not (ring or due or self.is_closed or len(crew.workers) > crew.size)
                 # A queue that isn't in the ring may have what couldn't run beside this request.
-                if is_empty and queue.invoker.max_concurrency <= 0 and len(crew.workers) <= crew.size:
+                if queue is not None and is_idle and queue.invoker.max_concurrency <= 0:
+                    task = None
                     queue.running -= 1
                     self._ended_count += 1
                     worker.task = None
