@@ -151,6 +151,7 @@ class Queue(Service):
         super().__init__(router)
         self.held = held
         self.seen: list[int] = []
+        self.begun = threading.Semaphore(0)
         self.go = threading.Semaphore(0)
 
     @expose(AllowAny())
@@ -162,6 +163,7 @@ class Queue(Service):
     def stuck(self) -> str:
         """Wait for the test, and note on how many links answers wait."""
         self.seen.append(len(self.held))
+        self.begun.release()
         assert self.go.acquire(timeout=TIMEOUT_S)
         return "gone on"
 
@@ -223,6 +225,25 @@ def test_answers_that_wait_for_each_other_are_sent_though_the_next_call_never_en
             queue.go.release()
             assert [call.result(TIMEOUT_S) for call in calls[5:]] == ["gone on"] + ["done"] * 20
     assert 1 in queue.seen  # they did wait, unless the loop's own thread looked just then
+
+
+def test_answers_that_wait_for_each_other_are_sent_while_the_loops_own_thread_leads(pair: Pair) -> None:  # D2, S7
+    host = child.Host(pair.child)
+    queue = Queue(host, pair.child.node.calls.held)
+    with Pool(host, services=[queue], size=2):
+        for _ in range(20):
+            stuck = start_together(pair, Queue.name(), "stuck", "stuck")
+            for _ in stuck:
+                assert queue.begun.acquire(timeout=TIMEOUT_S)
+            # Both threads are at work, so nobody else can read these; one of the two is let go on with them.
+            calls = start_together(pair, Queue.name(), *["quick"] * 5, "stuck", *["quick"] * 20)
+            queue.go.release()
+            assert [call.result(TIMEOUT_S) for call in calls[:5]] == ["done"] * 5
+            assert queue.begun.acquire(timeout=TIMEOUT_S)
+            for _ in range(2):
+                queue.go.release()
+            assert [call.result(TIMEOUT_S) for call in stuck] == ["gone on"] * 2
+            assert [call.result(TIMEOUT_S) for call in calls[5:]] == ["gone on"] + ["done"] * 20
 
 
 def test_the_thread_of_a_pool_that_reads_a_call_runs_it(pair: Pair) -> None:

@@ -9,7 +9,8 @@ import plasmid
 from plasmid.core.errors import Overloaded, RemoteError
 from plasmid.runtime.ports import Latch
 from plasmid.service import AllowAny, Pool, Service, expose
-from plasmid.service.pool import QUICK_COUNT
+from plasmid.service.crew import Worker
+from plasmid.service.pool import QUICK_COUNT, takes_one_processor
 from plasmid.testing import ANSWER_TIMEOUT_S, FakeJob, FakeRouter
 from tests.service.live import Kinds, acquire
 
@@ -119,3 +120,34 @@ def test_calls_that_wait_get_no_more_threads_while_those_before_them_end_quickly
         assert (pool.help(True), pool.woken) == (True, 4)  # nobody looked meanwhile for what comes: all that it can
         assert (pool.help(False), pool.woken) == (True, 5)
         assert (pool.help(True), pool.woken) == (False, 8)  # none has ended: they take long, and all help was given
+
+
+def test_threads_take_turns_at_one_interpreter_if_they_end_many_calls_and_use_one_processor_together() -> None:
+    assert takes_one_processor(QUICK_COUNT, 0.001, 0.001)
+    assert takes_one_processor(1000, 0.005, 0.0042)
+    assert not takes_one_processor(QUICK_COUNT - 1, 0.001, 0.001)  # they take long
+    assert not takes_one_processor(1000, 0.005, 0.002)  # they wait for something else
+    assert not takes_one_processor(1000, 0.005, 0.009)  # they compute without the interpreter
+
+
+# S21
+def test_a_thread_too_many_rests_if_another_ends_calls_as_well() -> None:
+    router = FakeRouter()
+    with Pool(router, [Waiter(router)], size=4) as pool:
+        for _ in range(10):
+            assert pool._file(FakeJob(Waiter.name(), "ping"), wake=False) is None
+        first, second = (Worker(lambda worker: None, "", lambda worker: None, lambda worker: None) for _ in range(2))
+        queue = pool._services[id(pool.active()[0][0])]
+
+        def goes_on(worker: Worker) -> bool:
+            return pool._next_task(worker, queue if worker.task else None) is not None
+
+        assert goes_on(first)
+        assert goes_on(second)
+        pool._surplus = 1
+        assert [goes_on(first) for _ in range(3)] == [True] * 3  # the other may be at a call that takes long
+        assert not goes_on(second)
+        assert (pool._surplus, pool._crew.busy) == (0, 1)
+        pool._surplus = 1
+        assert goes_on(first)
+        pool._take_waiting()

@@ -98,7 +98,8 @@ class Router:
         pool = None
         defer = staticmethod(lambda fn, *args: threading.Thread(target=fn, args=args).start())
         park = staticmethod(lambda parking: parking.wait(None))
-        release = None
+        hold = staticmethod(lambda help: help(True))
+        release = staticmethod(lambda: None)
 
     def myself(self):
         return Job.caller

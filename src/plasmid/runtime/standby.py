@@ -45,6 +45,7 @@ class Standby:
         self._sleep.acquire()
         self._is_shut = False
         self.help = None  # type: Optional[Callable[[bool], bool]]
+        self._look_at = 0.0  # the next look, while it leads itself
         self.looks = True
         self.thread = threading.Thread(target=self._run, name="plasmid-loop", daemon=True)
         self._intakes = {}  # type: Dict[int, Intake]
@@ -53,6 +54,7 @@ class Standby:
     def hold(self, help: "Callable[[bool], bool]") -> None:
         """Call help() at each look until it returns False; until then answers may wait for the next look."""
         self.help = help
+        self._look_at = monotonic() + LOOK_S
         self._loop.node.calls.holds = True
 
     def release(self) -> None:
@@ -90,6 +92,11 @@ class Standby:
 
     def wait(self, wait_s: "Optional[float]") -> "List[Tuple[int, int]]":
         """Return (descriptor, mask) of what is ready in the loop's poller."""
+        if self.help is not None:
+            if self._look_at <= monotonic():
+                with self._loop.lock:
+                    self._give_help(False)
+            wait_s = LOOK_S if wait_s is None else min(LOOK_S, wait_s)
         ready = self._poller.poll(None if wait_s is None else wait_s * 1000)
         if (self._wake_read, READ) in ready:
             os.read(self._wake_read, 4096)
@@ -111,11 +118,8 @@ class Standby:
                 self.looks = leads or loop.leader is None or loop.leads > seen + 1
                 if self.help is not None:
                     # All that help can, if nobody has led since the last look: what was begun then takes long.
-                    if not self.help(leads):
-                        self.help = None
-                        loop.node.calls.holds = False
+                    self._give_help(leads)
                     self.looks = True
-                    self.release()
                 seen = loop.leads
                 until = None if self.help is None else monotonic() + LOOK_S
             if leads:
@@ -123,6 +127,14 @@ class Standby:
             elif self.looks or self._sleep.acquire():
                 # Whoever has just left is mostly back before long: so no look at once.
                 self._sleep.acquire(True, LOOK_S)
+
+    def _give_help(self, everyone: bool) -> None:
+        """Do what a look does for those at work. Under the router lock."""
+        if self.help is not None and not self.help(everyone):
+            self.help = None
+            self._loop.node.calls.holds = False
+        self._look_at = monotonic() + LOOK_S
+        self.release()
 
     # -- the end
 

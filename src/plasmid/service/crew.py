@@ -62,7 +62,7 @@ class Crew:
         self.blocked_max = blocked_max
         self.busy = 0
         self.blocked = 0
-        self.handed = None  # type: Optional[Worker]  # who was handed the latest task
+        self.handed = None  # type: Optional[Worker]  # who was handed the latest task and hasn't begun with it
         self.idle = []  # type: List[Worker]
         self.workers = set()  # type: Set[Worker]
         self._count = 0  # of threads ever started, for their names

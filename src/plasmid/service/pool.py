@@ -5,6 +5,7 @@ then is in workshop.py; here is what users see: what is served, what comes in, a
 """
 
 from threading import Event, Lock, Thread, current_thread
+from time import monotonic, process_time
 
 from plasmid.core.errors import Cancelled, Overloaded, PlasmidError, Refused
 from plasmid.service.activator import Activator
@@ -30,9 +31,19 @@ DEFERRED_MAX = 10000
 LANES_KEPT_MAX = 1024
 # If so many calls have ended since the loop's own thread looked, a millisecond or so ago, they are short.
 QUICK_COUNT = 8
+# What part of one processor's time a process uses whose threads all wait for its interpreter.
+BUSY_MIN, BUSY_MAX = 0.8, 1.2
 CLOSE_TIMEOUT_S = 5.0
 # What close() allows the services' on_shutdown() beyond that.
 HOOKS_TIMEOUT_S = 1.0
+
+
+def takes_one_processor(ended: int, passed_s: float, used_s: float) -> bool:
+    """Say whether the threads of this process wait for one interpreter, by what they have done since the last look.
+
+    That is when they end many calls and use all of one processor's time together, and no more than that.
+    """
+    return ended >= QUICK_COUNT and BUSY_MIN * passed_s <= used_s <= BUSY_MAX * passed_s
 
 
 class Deferred:
@@ -75,7 +86,8 @@ class Pool(Workshop):
         self._release = router.jobs.release  # type: ignore[method-assign]
         self._queues = {}  # type: Dict[Name, ServiceQueue]
         self._services = {}  # type: Dict[int, ServiceQueue]
-        self._ended_seen = 0  # how many calls had ended when help() was last called
+        # How many calls had ended when help() was last called, when that was, and the processor time used by then.
+        self._ended_seen, self._seen_at, self._used_seen = 0, 0.0, 0.0
         self._lanes = {}  # type: Dict[bytes, bytes]  # of callers that called lately
         self._deferred = ServiceQueue(Deferred())
         self._select = None  # type: Optional[PoolSelect]
@@ -194,10 +206,8 @@ class Pool(Workshop):
             self.router.jobs.defer(fail, request.job, overloaded)
 
     def _is_burst(self) -> bool:
-        """Say whether a call is one more that a thread at work has read: it does them all, or gets help."""
-        handed = self._crew.handed
-        is_reader = handed is not None and handed.parking.is_released and handed.parking.wake_fd >= 0
-        return is_reader or (self._is_helped and bool(self._schedule.ring))
+        """Say whether a thread at work, or about to begin, may do this call too: it does them all, or gets help."""
+        return self._crew.handed is not None or (bool(self._ring) and (self._is_helped or not self._crew.idle))
 
     def help(self, everyone: bool) -> bool:
         """Wake a thread, or as many as there is work for, if those at work take long. Return whether to look again.
@@ -207,12 +217,16 @@ class Pool(Workshop):
         with self._lock:
             waiting = sum(queue.waiting() for queue in self._schedule.ring) + len(self._waiting_room.due)
             ended = self._ended_count - self._ended_seen
-            self._ended_seen = self._ended_count
+            now, used = monotonic(), process_time()
+            is_one = takes_one_processor(ended, now - self._seen_at, used - self._used_seen)
+            self._ended_seen, self._seen_at, self._used_seen = self._ended_count, now, used
+            self._surplus, self._latest = self._crew.busy - 1 if is_one else 0, None
             # Calls as short as that are done sooner by those at work than by more threads, which would take turns.
             if ended < QUICK_COUNT:
                 for _ in range(min(waiting, self.size if everyone else 1)):
                     self._wake()
-            self._is_helped = waiting > 0 and (ended > 0 or not everyone)
+            may_help_more = not everyone and self._crew.has_spare(self._waiting_room.thread_count())
+            self._is_helped = waiting > 0 and (ended > 0 or may_help_more)
             return self._is_helped
 
     def _file(self, job: "Message", wake: bool = True) -> "Optional[Refuse]":

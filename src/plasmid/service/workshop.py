@@ -54,6 +54,8 @@ class Workshop:
         self._due = self._waiting_room.due
         self._detached = set()  # type: Set[Request]  # begun and not ended, whether a thread is at it now or not
         self._ended_count = 0
+        self._surplus = 0  # how many threads fewer would do as much
+        self._latest = None  # type: Optional[Worker]  # who was last to end a call and to go on with the next
         self._is_helped = False  # somebody will look soon at what waits, and answers may wait for that
         self._quiet = Event()  # closed, and nothing runs any more
 
@@ -174,6 +176,8 @@ class Workshop:
                 request = None  # which may answer itself once nobody holds it
                 self._park(worker.parking)
                 task = worker.task
+                if crew.handed is worker:
+                    crew.handed = None
             queue, request = task or (None, None)
             if queue is not None:
                 if self._is_helped:
@@ -204,8 +208,16 @@ class Workshop:
             self._ended_count += 1
             if ring and not (due or self.is_closed) and crew.busy <= crew.size:
                 # Mostly there is one service that is busy: it goes on with that, and all counts stay as they are.
+                if self._surplus and self._latest not in (None, worker):
+                    # Another one ends calls as well, and both wait for one interpreter: it does as much alone.
+                    self._surplus -= 1
+                    self._schedule.finished(queue)
+                    crew.end(worker)
+                    worker.task = None
+                    return None
                 request = self._schedule.following(queue)
                 if request is not None:
+                    self._latest = worker
                     worker.task = queue, request
                     return queue, request
         if worker.is_busy:
