@@ -68,12 +68,18 @@ class Child:
     """
 
     def __init__(
-        self, number: int, context: Context, process: "ChildProcess", steps: "Sequence[Tuple[str, float]]" = ()
+        self,
+        number: int,
+        context: Context,
+        process: "ChildProcess",
+        steps: "Sequence[Tuple[str, float]]" = (),
+        stays_here: bool = False,
     ) -> None:
         self.number = number
         self.context = context
         self.process = process
         self.steps = list(steps)
+        self._stays_here = stays_here
         self.boot_bytes = 0
         self.ticket = b""  # by which the context that asked for it can have it ended without knowing its address
         self.info = {}  # type: Dict[str, Any]
@@ -96,7 +102,7 @@ class Child:
 
     def wait(self, patience_s: float) -> "Optional[int]":
         """Return how its process ended, None if it hasn't in that time."""
-        if self.process.is_guarded:
+        if self._stays_here and self.process.is_guarded:
             patience_s = min(patience_s, GRACE_S)  # as if it had a watchdog of its own; only the root guards any
         return None if self.goes_on else self.process.wait(0.0 if self.is_detached else patience_s)
 
@@ -233,7 +239,8 @@ class Router(Ways):
         address = addresses.child(runtime.node.address, number)
         config = values.pack({"address": address, "name": connector.name, "root": runtime.name_of(addresses.ROOT)})
         started = FirstWords(self, connector, address, config).start(progress, given_up)
-        child = Child(number, Context(runtime, address, connector.name), started.process, started.steps)
+        context = Context(runtime, address, connector.name)
+        child = Child(number, context, started.process, started.steps, connector.stays_here)
         child.boot_bytes = started.boot_bytes
         with runtime.lock:
             self.children[number] = child
@@ -328,11 +335,11 @@ class Router(Ways):
             for child in list(self.children.values()):
                 self._end(child)
             self.shared_code.close()
+            root_watchdog.leave(self)
             if self._is_own:
                 self.runtime.close("the router was closed")
                 forget(self.runtime)
                 self._leave_process()
-                root_watchdog.leave(self)
                 atexit.unregister(self.close)
 
     def _end_children(self, until: float) -> None:

@@ -79,24 +79,27 @@ def test_nothing_is_left_there_when_the_context_is_closed(place: Place) -> None:
 
 
 NEAR_SIDE = """
-import sys
+import os, signal, sys
 import plasmid
 from tests.real import far
-name, url, options = sys.argv[1], sys.argv[2], eval(sys.argv[3])
+name, url, options, how = sys.argv[1], sys.argv[2], eval(sys.argv[3]), sys.argv[4]
 router = plasmid.Router()
 context = router.connect(url, name=name, **options)
 context.call(far.start_sleeper)
-context.call_no_reply(far.hold_interpreter_lock)
+if how == "native code":
+    context.call_no_reply(far.hold_interpreter_lock)
+if how == "client stopped":
+    os.kill(router.child(context).process.pid, signal.SIGSTOP)
 print("ready", flush=True)
 sys.stdin.read()
 """
 
 
 @contextlib.contextmanager
-def near_side(place: Place, name: str) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run a program with a context there that holds the interpreter's lock; it has to be ended."""
+def near_side(place: Place, name: str, how: str = "native code") -> "Iterator[subprocess.Popen[bytes]]":
+    """Run a program with a context there that is busy in native code, or out of reach; it has to be ended."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
-    argv = [sys.executable, "-c", NEAR_SIDE, name, place.url, repr(place.options)]
+    argv = [sys.executable, "-c", NEAR_SIDE, name, place.url, repr(place.options), how]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as near:
         assert near.stdout is not None
         assert near.stdout.readline() == b"ready\n"
@@ -109,6 +112,17 @@ def test_nothing_is_left_there_when_the_near_side_is_killed_even_if_native_code_
 ) -> None:  # U7, D11
     name = unique_name()
     with near_side(place, name) as near:
+        assert of_context(name) != []
+        near.send_signal(signal.SIGKILL)
+    assert leftovers.until_empty(lambda: of_context(name), PROCESS_END_TIMEOUT_S) == []
+
+
+@each_of(*CONNECTORS)
+def test_nothing_is_left_there_or_here_when_the_near_side_is_killed_and_what_leads_there_was_stopped(
+    place: Place,
+) -> None:  # U7, D11
+    name = unique_name()
+    with near_side(place, name, "client stopped") as near:
         assert of_context(name) != []
         near.send_signal(signal.SIGKILL)
     assert leftovers.until_empty(lambda: of_context(name), PROCESS_END_TIMEOUT_S) == []
@@ -158,10 +172,11 @@ def test_a_container_that_is_made_for_a_context_is_removed_with_it(  # U1, U7
 
 
 @each_of("docker", "podman")
-def test_a_container_that_was_made_is_removed_when_the_near_side_is_killed_even_if_native_code_is_busy(  # D11
-    new_place: Place,
+@pytest.mark.parametrize("how", ["native code", "client stopped"])
+def test_a_container_that_was_made_is_removed_when_the_near_side_is_killed_whatever_is_stuck(  # D11
+    new_place: Place, how: str
 ) -> None:
-    with near_side(new_place, unique_name()) as near:
+    with near_side(new_place, unique_name(), how) as near:
         assert len(made_from(new_place)) == 1
         near.send_signal(signal.SIGKILL)
     assert leftovers.until_empty(lambda: made_from(new_place), ENGINE_TIMEOUT_S) == []

@@ -391,6 +391,66 @@ def test_four_contexts_below_one_another_that_are_all_stuck_are_gone_two_seconds
     assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
 
 
+# What leads to a context is stopped: the ssh of the root, that of a relay on its machine, and that of one elsewhere.
+CLIENTS = """
+    def children():
+        found = []
+        for thread in os.listdir("/proc/self/task"):
+            with open("/proc/self/task/%s/children" % thread) as children:
+                found += [int(word) for word in children.read().split()]
+        return found
+
+    def stop_ssh():
+        import signal
+        stopped = 0
+        for pid in children():
+            with open("/proc/%d/comm" % pid) as comm:
+                if comm.read().strip() == "ssh":
+                    os.kill(pid, signal.SIGSTOP)
+                    stopped += 1
+        return stopped
+
+    if __name__ == "__main__":
+        options = json.loads(os.environ["START"])
+        router = plasmid.Router()
+        relays = [router.local(name="here"), router.ssh(name="there", **options)]
+        ends = [router.ssh(name="behind", via=relay, **options) for relay in relays]
+        found = children()
+        for context in relays + ends:
+            found += [context.call(os.getpid)] + context.call(children)
+        assert [context.call(stop_ssh) for context in relays] == [1, 1]
+        if sys.argv[1] == "the root's too":
+            assert stop_ssh() == 1
+        print(json.dumps(found), flush=True)
+        if sys.argv[2] == "close":
+            router.close(patience_s=1)
+            print(children(), flush=True)
+        import threading
+        threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize(
+    ("which", "ending"), [("those of relays", "killed"), ("the root's too", "killed"), ("the root's too", "close")]
+)
+def test_an_ssh_that_was_stopped_is_gone_in_two_seconds_as_all_are(  # D11, U7
+    ssh_client: sshd.Client, tmp_path: Path, which: str, ending: str
+) -> None:
+    write(tmp_path, {"program.py": CLIENTS})
+    options = {"hostname": ssh_client.hostname, "ssh_args": list(ssh_client.ssh_args)}
+    process = popen(tmp_path, json.dumps(options), ("program.py", which, ending))
+    assert process.stdout is not None
+    pids = json.loads(process.stdout.readline())
+    # The local relay, three ssh here and the two watchdogs; the others' interpreters and watchdogs.
+    assert len(leftovers.running(pids)) == len(set(pids)) >= 12
+    if ending == "close":
+        assert process.stdout.readline() == "[]\n"
+        assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
+    process.kill()
+    process.communicate(timeout=TIMEOUT_S)
+    assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
+
+
 @one_way
 def test_ctrl_c_ends_the_program_and_not_its_contexts_first(tmp_path: Path, way: str) -> None:  # U7
     write(

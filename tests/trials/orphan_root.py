@@ -67,6 +67,9 @@ def main() -> None:
     # Once all are there: one that is stopped, or holds the interpreter lock, is given up after 35 s.
     for context in contexts:
         pids += occupy(context, kind)
+    if kind == "client stopped":
+        for child in router.children.values():
+            os.kill(child.process.pid, signal.SIGSTOP)
     print(json.dumps(pids), flush=True)
     sys.stdin.readline()
     end(ending)

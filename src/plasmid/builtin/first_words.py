@@ -14,6 +14,7 @@ from plasmid.connect import starting as connecting
 from plasmid.connect.process import child_grace_s
 from plasmid.core import values
 from plasmid.runtime import main as far_main
+from plasmid.runtime import watchdog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class FirstWords:
             self._shared_fd = self._shared.lend()
         try:
             started = connecting.start(
-                self._connector, self._fit, self._pack, progress, given_up, inherited_fd=self._shared_fd
+                self._connector, self._fit, self._pack, progress, given_up, self._shared_fd, self._guard
             )
         except BaseException:
             self._modules.forget(self._address)
@@ -89,22 +90,27 @@ class FirstWords:
                 answer = self._modules.find(far_main.AFTER_HELLO, self._address)
                 self._has_code = self._shared.is_filled or self._shared.fill(booted_code(), values.pack(answer))
                 bits |= USABLE if self._has_code else 0
-        if self._connector.stays_here and self._guard(process):
+        if self._connector.stays_here and process.is_guarded:
             bits |= GUARDED
         return self._with_head(bits, shared)
 
     def _with_head(self, bits: int, shared: bytes = b"") -> bytes:
         return bytes([bits | round(child_grace_s() * 10) << 3]) + shared + self._config
 
-    def _guard(self, process: "ChildProcess") -> bool:
-        """Have a child of the root on this machine end with the root; False where it needs a watchdog of its own."""
-        if self._router.runtime.node.address:
-            return False  # the watchdog of a far side leaves no grace to what it guards
-        from plasmid.builtin import root_watchdog
+    def _guard(self, process: "ChildProcess") -> None:
+        """Have what was started here end with this process, if it can't be left to a watchdog of its own.
 
+        One that was stopped would stay otherwise. A context that isn't guarded has its own watchdog.
+        """
+        connector = self._connector
+        # The watchdog of a far side leaves no grace to what it guards; a program on the way to a context needs none.
+        if not connector.may_be_killed or (connector.stays_here and self._router.runtime.node.address):
+            return
         try:
-            root_watchdog.use(self._router)
+            if watchdog.pid <= 0:
+                from plasmid.builtin import root_watchdog
+
+                root_watchdog.use(self._router)
             process.guard()
         except OSError:
-            return False
-        return True
+            pass

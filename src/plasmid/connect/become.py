@@ -51,6 +51,7 @@ class Become(Connector):
         ("too many open files", "The limits set for the account are too low."),
     )
     terminal = BESIDE
+    may_be_killed = False
 
     def __init__(
         self,

@@ -54,6 +54,8 @@ class Connector:
     clones = False
     # Whether it leads to this very machine, so that bytes cost nothing, and time does.
     stays_here = False
+    # Whether this user may kill what is started here; what became another user ends when its terminal hangs up.
+    may_be_killed = True
     # The constructor's parameters, which spec() carries to another context.
     PARAMETERS: "Tuple[str, ...]" = ("name", "python_path", "connect_timeout")
 

@@ -86,21 +86,23 @@ def start(
     progress: "Optional[Progress]" = None,
     given_up: "Callable[[], str]" = str,
     inherited_fd: int = -1,
+    guard: "Optional[Callable[[ChildProcess], None]]" = None,
 ) -> Started:
     """Start a far side and send it the program. Blocks up to connect_timeout; any thread.
 
     bundle: the bytes, or a function that makes them: it is called while the interpreter over there starts.
     given_up: asked every LOOK_S or so why nobody wants this connection any more, "" while somebody does.
-    inherited_fd: a descriptor that what is started here gets besides.
+    inherited_fd: a descriptor that what is started here gets besides. guard: called with that as soon as it was started.
     Raises ConnectError, which names the step; the process is gone then.
     """
     clock = _Clock(connector.connect_timeout)
     steps = Steps(progress)
     pack = _Once(bundle)
-    process, handshake, argv = _reach(connector, pack, steps, clock, given_up, inherited_fd)
+    spawn = _Spawn(inherited_fd, guard)
+    process, handshake, argv = _reach(connector, pack, steps, clock, given_up, spawn)
     if handshake.lacks_python and connector.python_path is None:
         first = handshake.error
-        process, handshake, argv = _reach(connector.with_any_python(), pack, steps, clock, given_up, inherited_fd)
+        process, handshake, argv = _reach(connector.with_any_python(), pack, steps, clock, given_up, spawn)
         if handshake.error and not handshake.has_looked:
             handshake.error = first  # not even a shell to look with
     if handshake.error:
@@ -127,7 +129,7 @@ def _reach(
     steps: "Steps",
     clock: "_Clock",
     given_up: "Callable[[], str]",
-    inherited_fd: int,
+    spawn: "_Spawn",
 ) -> "Tuple[ChildProcess, Handshake, List[str]]":
     """Start the program and read until the mark. The process is closed if the handshake has failed.
 
@@ -150,12 +152,13 @@ def _reach(
     step = "start %s" % connector.program
     steps.begin(step)
     try:
-        process = _spawn(connector, argv, bool(secrets), inherited_fd)
+        process = spawn(connector, argv, bool(secrets))
         process.program = connector.program  # argv may start with a helper of its
     except OSError as error:
         raise _spawn_failure(handshake, step, argv[0], error) from error
     try:
         steps.begin(STEP_MARK)
+        spawn.guard(process)
         pack()  # while the interpreter over there starts
         _await_mark(process, handshake, secrets, clock, given_up)
         if handshake.error:
@@ -166,16 +169,27 @@ def _reach(
     return process, handshake, argv
 
 
-def _spawn(connector: Connector, argv: "List[str]", has_secrets: bool, inherited_fd: int) -> ChildProcess:
-    options = connector.buffer_size, inherited_fd
-    try:
-        return ChildProcess.spawn(argv, connector.environment(), connector.terminal, *options)
-    except NoTerminal:
-        # In a container without /dev/pts, say. Who isn't asked needs none.
-        if has_secrets:
-            raise
-        instead = NO_TERMINAL if connector.terminal == BESIDE else AROUND_NOTHING
-        return ChildProcess.spawn(argv, connector.environment(), instead, *options)
+class _Spawn:
+    """How the program is started here, and guarded from then on."""
+
+    def __init__(self, inherited_fd: int, guard: "Optional[Callable[[ChildProcess], None]]") -> None:
+        self._inherited_fd = inherited_fd
+        self._guard = guard
+
+    def __call__(self, connector: Connector, argv: "List[str]", has_secrets: bool) -> ChildProcess:
+        options = connector.buffer_size, self._inherited_fd
+        try:
+            return ChildProcess.spawn(argv, connector.environment(), connector.terminal, *options)
+        except NoTerminal:
+            # In a container without /dev/pts, say. Who isn't asked needs none.
+            if has_secrets:
+                raise
+            instead = NO_TERMINAL if connector.terminal == BESIDE else AROUND_NOTHING
+            return ChildProcess.spawn(argv, connector.environment(), instead, *options)
+
+    def guard(self, process: ChildProcess) -> None:
+        if self._guard is not None:
+            self._guard(process)
 
 
 class _Clock:

@@ -125,6 +125,8 @@ def nspawn(lab_folder: Path, lab_root: Path) -> "Iterator[Place]":
     """Give a folder for systemd-nspawn."""
     script = boxes.write_nspawn(lab_folder / "nspawn")
     yield Place(f"nspawn://{lab_root}", {"folder": str(lab_root)}, {"nspawn_path": str(script)})
+    # What one leaves that was killed.
+    lab_root.with_name(f".#{lab_root.name}.lck").unlink(missing_ok=True)
     script.unlink()
 
 
