@@ -92,7 +92,7 @@ def start(
 
     bundle: the bytes, or a function that makes them: it is called while the interpreter over there starts.
     given_up: asked every LOOK_S or so why nobody wants this connection any more, "" while somebody does.
-    inherited_fd: a descriptor that what is started here gets besides. guard: called with that as soon as it was started.
+    inherited_fd: a descriptor that what is started here gets besides. guard: called with that once it is started.
     Raises ConnectError, which names the step; the process is gone then.
     """
     clock = _Clock(connector.connect_timeout)
