@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import plasmid
-from tests.real import leftovers, sshd
+from tests.real import leftovers, sshd, users
 from tests.real.conftest import LOCAL, SSH, one_way
 from tests.real.interpreters import interpreter
 
@@ -338,36 +338,53 @@ def test_what_a_killed_root_had_started_is_gone_in_two_seconds(  # D11, U7
     assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
 
 
-# Four contexts below one another, the second over ssh, none of which can leave by itself or tell the next of the end.
+# Four contexts below one another, the second elsewhere, none of which can leave by itself or tell the next of the end.
 LEVELS = """
     def pids():
-        with open("/proc/self/task/%d/children" % os.getpid()) as children:
-            return [os.getpid()] + [int(word) for word in children.read().split()]
+        found = [os.getpid()]
+        for thread in os.listdir("/proc/self/task"):
+            with open("/proc/self/task/%s/children" % thread) as children:
+                found += [int(word) for word in children.read().split()]
+        return found
 
-    def get_stuck(how, fifo):
-        import signal, time
-        with open(fifo, "wb", 0) as told:
-            told.write(b"x")
+    def get_stuck(how, port):
+        import signal, socket, time
+        socket.create_connection(("127.0.0.1", port)).close()
         if how == "stopped":
             os.kill(os.getpid(), signal.SIGSTOP)
         if how == "in native code":
             sum(range(1 << 60))
         time.sleep(600)
 
+    def leave_a_word(path):
+        import atexit, time
+        def word():
+            time.sleep(0.05)
+            with open(path, "w") as file:
+                file.write("left in order")
+        atexit.register(word)
+
     if __name__ == "__main__":
         router = plasmid.Router()
         contexts = [router.local(name="first")]
-        contexts.append(router.ssh(name="second", via=contexts[0], **json.loads(os.environ["START"])))
-        contexts.append(router.local(name="third", via=contexts[1]))
-        contexts.append(router.local(name="fourth", via=contexts[2]))
+        url, options = json.loads(os.environ["START"])
+        contexts.append(router.connect(url, name="second", via=contexts[0], **options))
+        python = options.get("python_path")
+        contexts.append(router.local(name="third", via=contexts[1], python_path=python))
+        contexts.append(router.local(name="fourth", via=contexts[2], python_path=python))
         found = [pid for context in contexts for pid in context.call(pids)]
-        os.mkfifo("told")
-        fifo = os.path.abspath("told")
+        import socket
+        told = socket.socket()
+        told.bind(("127.0.0.1", 0))
+        told.listen(1)
+        told.settimeout(20)
         # From below: nothing gets past those above once they are stuck.
         for context, how in zip(reversed(contexts), reversed(sys.argv[1].split(", "))):
-            context.call_async(get_stuck, how, fifo)
-            with open(fifo, "rb") as told:
-                told.read(1)
+            if how == "is healthy":
+                context.call(leave_a_word, os.path.abspath(context.name))
+                continue
+            context.call_async(get_stuck, how, told.getsockname()[1])
+            told.accept()[0].close()
         print(json.dumps(found), flush=True)
         import threading
         threading.Event().wait()
@@ -380,15 +397,37 @@ LEVELS = """
 def test_four_contexts_below_one_another_that_are_all_stuck_are_gone_two_seconds_after_the_root(  # D11, U7
     ssh_client: sshd.Client, tmp_path: Path, how: str
 ) -> None:
-    write(tmp_path, {"program.py": LEVELS})
-    options = {"hostname": ssh_client.hostname, "ssh_args": list(ssh_client.ssh_args)}
-    process = popen(tmp_path, json.dumps(options), ("program.py", how))
+    kill_levels(tmp_path, [f"ssh://{ssh_client.hostname}", {"ssh_args": list(ssh_client.ssh_args)}], how)
+
+
+@pytest.mark.parametrize("how", ["stopped, stopped, in native code, stopped", "waits, in native code, stopped, waits"])
+def test_four_stuck_contexts_of_which_one_is_another_user_s_are_gone_two_seconds_after_the_root(  # D11, U7
+    machine_users: users.Users, tmp_path: Path, how: str
+) -> None:
+    kill_levels(tmp_path, [f"sudo://{machine_users.target.name}@", {"python_path": users.PYTHON}], how)
+
+
+@pytest.mark.parametrize(
+    "how", ["is healthy, is healthy, is healthy, is healthy", "stopped, is healthy, is healthy, is healthy"]
+)
+def test_contexts_of_a_killed_root_leave_in_order_if_they_can_however_deep_they_are(  # D11, U7
+    ssh_client: sshd.Client, tmp_path: Path, how: str
+) -> None:
+    kill_levels(tmp_path, [f"ssh://{ssh_client.hostname}", {"ssh_args": list(ssh_client.ssh_args)}], how)
+    names = [name for name in ("first", "second", "third", "fourth") if (tmp_path / name).exists()]
+    assert names == ["first", "second", "third", "fourth"][how.count("stopped") :]
+
+
+def kill_levels(folder: Path, start: "list[object]", how: str) -> None:
+    """Run a program with four contexts below one another, and kill it; all of them must be gone in time."""
+    write(folder, {"program.py": LEVELS})
+    process = popen(folder, json.dumps(start), ("program.py", how))
     assert process.stdout is not None
-    pids = json.loads(process.stdout.readline())
-    assert len(leftovers.running(pids)) == len(pids) == 7
+    pids = set(json.loads(process.stdout.readline()))
+    assert len(leftovers.running(list(pids))) == len(pids) >= 8
     process.kill()
     process.communicate(timeout=TIMEOUT_S)
-    assert leftovers.until_empty(lambda: leftovers.running(pids), GONE_TIMEOUT_S) == []
+    assert leftovers.until_empty(lambda: leftovers.running(list(pids)), GONE_TIMEOUT_S) == []
 
 
 # What leads to a context is stopped: the ssh of the root, that of a relay on its machine, and that of one elsewhere.
