@@ -13,7 +13,7 @@ from binascii import hexlify
 from time import monotonic
 
 from plasmid.builtin import beneath, descriptors, reading
-from plasmid.builtin.files import ITEM_SIZE_MAX, WINDOW, FileService
+from plasmid.builtin.files import ITEM_SIZE_MAX, WINDOW, FileService, widen
 from plasmid.builtin.landing import COUNT_MAX, SIZE_MAX, SKIPPED_MAX, Landing, TransferError
 from plasmid.core import address as addresses
 from plasmid.core.errors import ProtocolError, ReceiverClosed
@@ -148,6 +148,8 @@ def put(
         shortcut = _shortcut(context, what, status.st_dev) if is_long and not (digest or resume) else None
         if shortcut is not None:
             args["offer"] = shortcut.offer
+        else:
+            widen(context.runtime)
         with _open_stream(context, "receive", args, deadline) as stream:
             sender, start, prefix, is_handed = _place(stream, context)
             try:

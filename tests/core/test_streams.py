@@ -103,23 +103,124 @@ def test_a_body_of_any_size_may_follow_once_all_before_it_was_taken(sizes: "list
     for size in sizes:
         assert admits(stream.received, stream.granted, size)
         stream.received += size
-        stream.take(size)
+        stream.take(size, STREAM_WINDOW)
     assert stream.received == stream.taken
 
 
 def test_grants_come_in_steps_of_half_a_window() -> None:
     stream = StreamIn(1)
-    assert [stream.take(HALF - 1), stream.granted] == [False, STREAM_WINDOW]
-    assert [stream.take(1), stream.granted] == [True, STREAM_WINDOW + HALF]
+    assert [stream.take(HALF - 1, STREAM_WINDOW), stream.granted] == [False, STREAM_WINDOW]
+    assert [stream.take(1, STREAM_WINDOW), stream.granted] == [True, STREAM_WINDOW + HALF]
 
 
 def test_a_receiver_may_grant_more_than_a_window() -> None:
-    stream = StreamIn(1, 4 * STREAM_WINDOW)
+    window = 4 * STREAM_WINDOW
+    stream = StreamIn(1, window)
     # The first is allowed unasked; what is granted from then on is the receiver's own window.
     assert stream.granted == STREAM_WINDOW
-    assert [stream.take(1), stream.granted] == [True, 4 * STREAM_WINDOW + 1]
-    assert [stream.take(2 * STREAM_WINDOW - 1), stream.granted] == [False, 4 * STREAM_WINDOW + 1]
-    assert [stream.take(1), stream.granted] == [True, 6 * STREAM_WINDOW + 1]
+    assert [stream.take(1, window), stream.granted] == [True, window + 1]
+    assert [stream.take(2 * STREAM_WINDOW - 1, window), stream.granted] == [False, window + 1]
+    assert [stream.take(1, window), stream.granted] == [True, 6 * STREAM_WINDOW + 1]
+
+
+# -- room that is kept for a larger window
+
+WIDE = 4 * MIB
+BLOCK = LONG[: 512 * KIB]
+
+
+def wide(*contexts: str) -> Tree:
+    """Return these contexts, with a receiver of a larger window at the root."""
+    tree = Tree(*(contexts or ("/", "/1")))
+    for context in tree.nodes:
+        tree.streams(context)
+    tree.streams("/").open_receiver(NUMBER, TOKEN, "receiver", WIDE, WIDE // 2)
+    return tree
+
+
+def put_and_take(tree: Tree, payload: bytes) -> None:
+    """Have a value arrive and be taken."""
+    assert put(tree, "/1", payload)
+    tree.run()
+    assert tree.told("/") == [item("/1", payload)]
+    take(tree, "/1", payload)
+    tree.run()
+
+
+def test_room_for_a_larger_window_is_kept_from_the_first_value_that_was_taken_until_the_receiver_closes() -> None:
+    tree = wide()
+    put_and_take(tree, b"x")
+    assert held(tree) == WIDE
+    put_and_take(tree, BLOCK)
+    assert held(tree) <= WIDE
+    tree.streams("/").close_receiver(NUMBER, "closed")
+    assert held(tree) == 0
+
+
+def test_a_value_that_room_was_kept_for_crosses_without_more_credit() -> None:
+    tree = wide()
+    put_and_take(tree, b"x")
+    assert put(tree, "/1", BLOCK)
+    tree.feed("/", "/1", tree.write("/1", "/"))
+    assert tree.told("/") == [item("/1", BLOCK)]
+    assert plain_frames(tree.write("/", "/1")) == []
+
+
+def test_a_value_that_room_was_kept_for_is_not_refused_whatever_else_is_held_there() -> None:
+    tree = wide()
+    put_and_take(tree, b"x")
+    inbox = tree.link("/", "/1").inbox
+    inbox.held += 2 * inbox.quota
+    for payload in (b"short", LONG[: 100 * KIB], BLOCK):
+        put_and_take(tree, payload)
+    inbox.held -= 2 * inbox.quota
+    assert held(tree) <= WIDE
+
+
+def test_where_there_is_no_room_to_keep_values_wait_for_it_as_others_do() -> None:
+    tree = wide()
+    inbox = tree.link("/", "/1").inbox
+    inbox.held += inbox.quota
+    assert put(tree, "/1", BLOCK)
+    tree.run()
+    assert tree.told("/") == []
+    inbox.held -= inbox.quota // 2 + 1
+    tree.nodes["/"].switch.grant(tree.link("/", "/1"), inbox.release(0))
+    tree.run()
+    assert tree.told("/") == [item("/1", BLOCK)]
+    take(tree, "/1", BLOCK)
+    tree.run()
+    assert held(tree) == inbox.quota // 2 - 1
+
+
+def test_a_long_value_that_was_begun_before_room_was_kept_goes_on_with_that() -> None:
+    tree = wide()
+    inbox = tree.link("/", "/1").inbox
+    assert put(tree, "/1", b"x")
+    assert put(tree, "/1", BLOCK)
+    # Others take so much that it has to wait, and are gone when the first value is taken.
+    inbox.held += inbox.quota
+    tree.run()
+    assert tree.told("/") == [item("/1", b"x")]
+    inbox.held -= inbox.quota
+    take(tree, "/1", b"x")
+    tree.run()
+    assert tree.told("/") == [item("/1", BLOCK)]
+    take(tree, "/1", BLOCK)
+    assert held(tree) == WIDE - len(BLOCK) - TOKEN_SIZE  # until as much was taken as is granted in one go
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_what_was_kept_is_free_again_when_a_value_is_dropped_in_its_midst(is_broken: bool) -> None:
+    tree = wide()
+    put_and_take(tree, b"x")
+    tree.feed("/", "/1", frame(Kind.PUT, Lane.ITEM | MORE, NUMBER, "/1", "/", first_body(len(BLOCK), TOKEN)))
+    assert held(tree) == WIDE + len(BLOCK)
+    if is_broken:
+        tree.feed("/", "/1", frame(Kind.PUT, Lane.ITEM | MORE, NUMBER, "/1", "/", first_body(len(BLOCK), TOKEN)))
+        assert held(tree) == 0
+    tree.streams("/").close_receiver(NUMBER, "closed")
+    assert held(tree) == 0
 
 
 # -- putting and taking

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -169,10 +170,15 @@ def test_what_comes_through_pipes_has_more_room_once_a_file_was_moved(
     context: plasmid.Context, folders: Folders
 ) -> None:
     assert services.PIPE_SIZE not in context.call(far_files.pipe_sizes)
+    (io,) = context.runtime.loop.ios.values()
+    with socket.socket(fileno=os.dup(io.write_fd)) as link:
+        before = link.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
     (folders.here / "file").write_bytes(b"content")
     for transfer in files.put, files.fetch:
         transfer(context, folders.here / "file", folders.here / "copy")
         assert context.call(far_files.pipe_sizes).count(services.PIPE_SIZE) == 2  # to ssh's server, and from it
+    with socket.socket(fileno=os.dup(io.write_fd)) as link:
+        assert link.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) > before
 
 
 # D10

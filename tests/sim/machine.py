@@ -12,7 +12,7 @@ from plasmid.core import address as addresses
 from plasmid.core import bulk, events, values
 from plasmid.core.errors import Cancelled, DeadlineExceeded, NotSent, Overloaded, Refused
 from plasmid.core.node import Node
-from plasmid.core.streams import Streams
+from plasmid.core.streams import ITEM_SIZE_MAX, STREAM_WINDOW, Streams
 from plasmid.core.switch import PARENT
 from tests.sim.network import Buffer, Wire
 from tests.sim.pool import Pool
@@ -25,6 +25,9 @@ bulk.install()  # as in a running context
 
 # How long a context lives on after it has lost its parent: the watchdog's grace, at its longest.
 ORPHAN_S = 0.8
+
+# Of some receivers; above what any value there takes twice.
+WIDE_WINDOW = 4 * 1024 * 1024
 
 
 class Machine:
@@ -401,7 +404,10 @@ class Application:
 
     def open_receiver(self, number: int, token: bytes) -> None:
         """Take values from now on."""
-        self.node.use_streams(Streams).open_receiver(number, token, number)
+        # Half of them have a window of their own, for which room is kept.
+        window = WIDE_WINDOW if number % 2 else STREAM_WINDOW
+        size_max = WIDE_WINDOW // 2 if number % 2 else ITEM_SIZE_MAX
+        self.node.use_streams(Streams).open_receiver(number, token, number, window, size_max)
         self.open_receivers.add(number)
 
     def close_receiver(self, number: int) -> None:

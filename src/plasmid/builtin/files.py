@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from plasmid.builtin.reading import Item
     from plasmid.runtime.jobs import Job
+    from plasmid.runtime.runtime import Runtime
 
     Path = Union[str, bytes, os.PathLike[str]]
     Names = Tuple[bytes, ...]
@@ -39,6 +40,8 @@ WINDOW = 8 * reading.BLOCK_SIZE
 TRANSFERS_MAX = 32
 # What may wait in a pipe that a link goes by, where Linux would have 64 KiB: see docs/design/0022.
 PIPE_SIZE = 1 << 18
+# And in a socketpair, in place of 208 KiB.
+SOCKET_SIZE = 1 << 19
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, for which Python has a name from 3.10 on
 # An item is a block, or a batch that its last small file has made larger than it was to be.
 ITEM_SIZE_MAX = 2 * reading.BLOCK_SIZE
@@ -88,7 +91,7 @@ class FileService(Service):
         of that; only by_digest. offer: of a parent that takes descriptors.
         """
         job = current_job()
-        widen(self.router)
+        widen(self.router.runtime)
         # By the link: what is below it may call itself by many addresses.
         link = job.source[: len(self.router.myself().address) + STEP_SIZE]
         with self._lock:
@@ -130,7 +133,7 @@ class FileService(Service):
         be written to; none for a folder.
         """
         _split(path)
-        widen(self.router)
+        widen(self.router.runtime)
         deadline = current_job().deadline
         what = "put to '%s'" % beneath.text_of(path)
         landing = Landing(what, path, size_max, count_max, resume, skip_special, by_digest, flush)
@@ -179,18 +182,33 @@ def _missing(fd: int, size: int) -> str:
     return "" if found == size else "%d bytes were written of a file of %d" % (found, size)
 
 
-def widen(router: "Any") -> None:
-    """Let more wait in the pipes that this context's links go by; what isn't a pipe stays as it is."""
+def widen(runtime: "Runtime") -> None:
+    """Let more wait in the pipes and socketpairs that this context's links go by; what is neither stays as it is."""
     import fcntl
 
-    loop = router.runtime.loop
+    loop = runtime.loop
     with loop.lock:
         for io in loop.ios.values():
             for fd in {io.read_fd, io.write_fd}:
+                if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                    _widen_socket(fd)
+                    continue
                 try:
                     fcntl.fcntl(fd, _SET_PIPE_SIZE, PIPE_SIZE)
                 except OSError:
                     pass  # no pipe, another system, or this user has many of them
+
+
+def _widen_socket(fd: int) -> None:
+    from _socket import AF_UNIX, SO_SNDBUF, SOCK_STREAM, SOL_SOCKET, socket
+
+    end = socket(AF_UNIX, SOCK_STREAM, 0, fd)
+    try:
+        # The system chooses better for a network.
+        if isinstance(end.getsockname(), (str, bytes)):
+            end.setsockopt(SOL_SOCKET, SO_SNDBUF, SOCKET_SIZE)
+    finally:
+        end.detach()
 
 
 def _open_in(root: "Names", below: "Names", is_file: bool = False) -> int:

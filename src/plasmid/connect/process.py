@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Dict, List, Optional, Tuple
 
 TAIL_MAX = 8192  # of what it wrote on stderr, the newest is kept for error messages
+FROM_PROGRAM_SIZE = 512 * 1024  # how many bytes it may have written to its link that we haven't read
 KILL_WAIT_S = 2.0  # a killed process is gone in milliseconds, unless the kernel holds it
 
 NO_TERMINAL = ""
@@ -97,7 +98,7 @@ class ChildProcess:
     ) -> "ChildProcess":
         """Start argv. environment: all of it; None for our own. terminal: one of the table above.
 
-        buffer_size: how many bytes may be on their way in each direction; 0 for what the system gives.
+        buffer_size: how many bytes may be on their way to it; 0 for what the system gives.
         inherited_fd: one that it gets besides, under the same number.
 
         Raises OSError if there is no such program or it can't be started; nothing is left open then.
@@ -342,9 +343,10 @@ def _socket_pair(buffer_size: int) -> "Tuple[int, int]":
     from _socket import AF_UNIX, SO_SNDBUF, SOCK_STREAM, SOL_SOCKET, socketpair
 
     ends = socketpair(AF_UNIX, SOCK_STREAM)
-    if buffer_size:
-        for end in ends:
-            end.setsockopt(SOL_SOCKET, SO_SNDBUF, buffer_size)
+    # What the program has for us may always wait: that is ahead of nothing that we say.
+    for end, size in zip(ends, (buffer_size, FROM_PROGRAM_SIZE)):
+        if size:
+            end.setsockopt(SOL_SOCKET, SO_SNDBUF, size)
     return ends[0].detach(), ends[1].detach()
 
 

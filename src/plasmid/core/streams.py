@@ -7,7 +7,9 @@
                                        <────── ERROR, lane STREAM: no more is taken
 
 One stream is all that one context puts to one receiver; it arrives in order. Its bodies are counted whole. One too
-large for the window may be put when all before it has been taken, and then crosses as any long body does. A
+large for the window may be put when all before it has been taken, and then crosses as any long body does. Where the
+receiver grants more than the usual window it has kept room for that, and says so; then a body within what was granted
+needs no credit as a long one, and is never refused for want of room. A
 receiver admits whoever shows its token, which only its Sender carries. A stream of which something had to be refused
 is broken for good, at both ends: what follows would leave a gap.
 
@@ -21,6 +23,8 @@ receiver's owner, but for one to OPEN. CLOSED opens again, since a context may
 hold several Senders and close each. No I/O here.
 """
 
+from struct import Struct
+
 from plasmid.core import values
 from plasmid.core.errors import CallError, Overloaded, ProtocolError
 from plasmid.core.events import ItemArrived, SourceClosed, StreamChanged
@@ -33,6 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 
+    from plasmid.core.flow import Inbox
     from plasmid.core.values import Payload
 
     Buffer = Union[bytes, bytearray, memoryview]
@@ -42,6 +47,8 @@ TOKEN_SIZE = 16
 # What may be put before the receiver has taken anything.
 STREAM_WINDOW = 4 * CHUNK_SIZE
 _HALF = STREAM_WINDOW // 2
+# A grant for which room is kept: the grant, and how large the window is.
+KEPT = Struct(">QQ")
 
 # How many contexts may put to one receiver.
 SOURCES_MAX = 4096
@@ -60,13 +67,24 @@ def admits(position: int, granted: int, size: int) -> bool:
 
 
 class StreamOut:
-    """What this context has put to one receiver."""
+    """What this context has put to one receiver.
 
-    __slots__ = "sent", "granted"
+    window: what that has kept room for, 0 if it hasn't. was_closed: it keeps none any more.
+    """
+
+    __slots__ = "sent", "granted", "window", "was_closed"
 
     def __init__(self) -> None:
         self.sent = 0
         self.granted = STREAM_WINDOW
+        self.window = 0
+        self.was_closed = False
+
+    def admits(self, size: int) -> bool:
+        """Whether a body of that size may follow."""
+        if size <= self.window // 2:
+            return self.sent + size <= self.granted
+        return admits(self.sent, self.granted, size)
 
 
 class StreamState:
@@ -78,33 +96,42 @@ class StreamState:
 
 
 class StreamIn:
-    """What one context has put to a receiver of ours. `link` is the one it came by, which answers for its memory."""
+    """What one context has put to a receiver of ours. `link` is the one it came by, which answers for its memory.
 
-    __slots__ = "link", "window", "state", "received", "taken", "granted"
+    is_kept: all that was granted and not taken yet is on the books of that link, whether it has come or not.
+    """
+
+    __slots__ = "link", "window", "is_kept", "state", "received", "taken", "granted"
 
     def __init__(self, link: int, window: int = STREAM_WINDOW) -> None:
         self.link = link
         self.window = window
+        self.is_kept = False
         self.state = StreamState.OPEN
         self.received = 0
         self.taken = 0
         self.granted = STREAM_WINDOW
 
-    def take(self, size: int) -> bool:
-        """Note that a body was taken from the queue; return whether a grant should be sent now."""
+    def take(self, size: int, window: int) -> bool:
+        """Note that a body was taken from the queue; return whether a grant of that window should be sent now."""
         self.taken += size
-        granted = self.taken + self.window
+        granted = self.taken + window
         # A grant for each value would double the frames; half a window keeps the sender busy.
-        if granted - self.granted < self.window // 2:
+        if granted - self.granted < window // 2:
             return False
         self.granted = granted
         return True
+
+    def has_room(self, size: int) -> bool:
+        """Whether room was kept for a body that comes next."""
+        return self.is_kept and self.received + size <= self.granted
 
 
 class ReceiverState:
     """One receiver of ours, as the protocol sees it. `ref` is the runtime's own handle.
 
-    window: how much credit each source has open at most, once something of it was taken; STREAM_WINDOW or more.
+    window: how much credit each source has open at most, once something of it was taken; STREAM_WINDOW, or more than
+    that, if the link it comes by has room to keep for it. No value may then be larger than half of it.
     """
 
     __slots__ = "number", "token", "ref", "window", "item_size_max", "sources"
@@ -137,8 +164,9 @@ class Streams:
         size = TOKEN_SIZE
         for part in parts:
             size += len(part)
+        name = target, Lane.ITEM, number
         # Behind a long body that is still under way a short one would arrive first.
-        if (target, Lane.ITEM, number) in self._switch.outgoing or not admits(stream.sent, stream.granted, size):
+        if name in self._switch.outgoing or not stream.admits(size):
             return False
         self._out[target, number] = stream
         stream.sent += size
@@ -148,6 +176,8 @@ class Streams:
             self._put_here(target, number, token, b"".join(body))
         else:
             self._switch.send(link, Kind.PUT, Lane.ITEM, number, target, body)
+            if stream.window and stream.sent <= stream.granted:
+                self._switch.take_grant(name, size)
         return True
 
     def close(self, target: bytes, number: int, token: bytes) -> None:
@@ -159,6 +189,9 @@ class Streams:
         if link is None:
             self._source_closed(LOCAL, target, number, token)
             return
+        stream = self._out.get((target, number))
+        if stream is not None:
+            stream.window, stream.was_closed = 0, True
         # On the lane of the items: no hop may let it overtake a long one.
         frame = encode(Kind.CLOSE, Lane.ITEM, number, self._switch.address, target, token)
         flow, _ = self._switch.outgoing.get((target, Lane.ITEM, number), (None, None))
@@ -178,14 +211,17 @@ class Streams:
             return
         elif frame.kind == Kind.ERROR:
             self.end(frame.source, frame.id, _error_text(frame.body))
-        elif len(frame.body) == U64.size:
-            self.take_credit(frame.source, frame.id, U64.unpack(frame.body)[0])
+        elif len(frame.body) in (U64.size, KEPT.size):
+            self.take_credit(frame.source, frame.id, *KEPT.unpack(bytes(frame.body).ljust(KEPT.size, b"\0")))
 
-    def take_credit(self, source: bytes, number: int, granted: int) -> None:
-        """Take a grant for a stream of ours."""
+    def take_credit(self, source: bytes, number: int, granted: int, window: int = 0) -> None:
+        """Take a grant for a stream of ours. window: what room was kept for, 0 for none."""
         stream = self._out.get((source, number))
         if stream is not None and granted > stream.granted:
             stream.granted = granted
+            stream.window = window = 0 if stream.was_closed else window
+            if window and stream.sent <= granted:
+                self._switch.take_grant((source, Lane.ITEM, number), ITEM_SIZE_MAX)
             self._switch.events.append(StreamChanged(source, number, ""))
 
     def end(self, target: bytes, number: int, reason: str) -> None:
@@ -200,7 +236,8 @@ class Streams:
         self, number: int, token: bytes, ref: "Any", window: int = STREAM_WINDOW, item_size_max: int = ITEM_SIZE_MAX
     ) -> None:
         """Let holders of `token` put values to the receiver `number`."""
-        assert number not in self.receivers and len(token) == TOKEN_SIZE and window >= STREAM_WINDOW
+        assert number not in self.receivers and len(token) == TOKEN_SIZE
+        assert window == STREAM_WINDOW or window >= max(STREAM_WINDOW, 2 * item_size_max)
         self.receivers[number] = ReceiverState(number, token, ref, window, item_size_max)
 
     def close_receiver(self, number: int, reason: str) -> None:
@@ -217,14 +254,39 @@ class Streams:
         if stream is None:
             return
         size += TOKEN_SIZE
-        due = stream.take(size)
         link = self._switch.links.get(stream.link)
-        if link is not None:
-            self._switch.grant(link, link.inbox.release(size))
-            if due:
-                self._switch.send(link, Kind.CREDIT, Lane.STREAM, number, source, [U64.pack(stream.granted)])
-        elif due:
-            self.take_credit(source, number, stream.granted)
+        if link is None:
+            if stream.take(size, stream.window):
+                self.take_credit(source, number, stream.granted)
+            return
+        inbox = link.inbox
+        self._switch.grant(link, inbox.release(size))
+        if not stream.is_kept and stream.window > STREAM_WINDOW and 2 * (inbox.held + stream.window) <= inbox.quota:
+            stream.is_kept = True
+            inbox.held += stream.granted - stream.received
+        before = stream.granted
+        if not stream.take(size, stream.window if stream.is_kept else STREAM_WINDOW):
+            return
+        grant = U64.pack(stream.granted)
+        if stream.is_kept:
+            inbox.held += stream.granted - before
+            self._let_in(inbox, stream, source, number)
+            grant = KEPT.pack(stream.granted, stream.window)
+        self._switch.send(link, Kind.CREDIT, Lane.STREAM, number, source, [grant])
+
+    def _let_in(self, inbox: "Inbox", stream: StreamIn, source: bytes, number: int) -> bool:
+        """Let the long item that has begun to come have all of its credit, if room was kept for it.
+
+        It stays on the books besides until it's whole.
+        """
+        body = inbox.assemblies.get((source, self._switch.address, number, Lane.ITEM))
+        if body is None or not stream.has_room(body.total):
+            return False
+        if body in inbox.waiting:
+            inbox.waiting.remove(body)
+            inbox.held += body.total
+        body.granted = body.total
+        return True
 
     def _stream(self, via: int, source: bytes, number: int, token: "Buffer") -> "Tuple[ReceiverState, StreamIn]":
         """Return our receiver `number`, and what `source` puts to it; Overloaded unless it shows the token."""
@@ -252,11 +314,15 @@ class Streams:
         try:
             if stream.state is StreamState.BROKEN or not admits(stream.received, stream.granted, size):
                 raise ProtocolError("", "", "more was put than its credit allows")
+            has_room = stream.has_room(size)
             if more:
                 self._switch.check_share(link, frame)
-                self._switch.grant(link, link.inbox.open(frame, Lane.ITEM, receiver.item_size_max))
+                bodies = link.inbox.open(frame, Lane.ITEM, receiver.item_size_max, has_room)
+                if not self._let_in(link.inbox, stream, frame.source, frame.id):
+                    self._switch.grant(link, bodies)
             else:
-                link.inbox.hold(size)
+                if not has_room:
+                    link.inbox.hold(size)
                 self._item(receiver, stream, frame.source, body)
         except CallError as error:
             self.body_broken(link, frame, error)
@@ -275,7 +341,10 @@ class Streams:
         # Both are there: a receiver that closes, and a source that is lost, drop what was on its way.
         receiver = self.receivers[body.first.id]
         source = body.first.source
-        self._item(receiver, receiver.sources[source], source, body.body)
+        stream = receiver.sources[source]
+        if stream.has_room(body.total):
+            self._switch.grant(link, link.inbox.release(body.total))
+        self._item(receiver, stream, source, body.body)
 
     def body_broken(self, link: Link, frame: Frame, error: CallError) -> None:
         """Break the stream that the frame is part of, and tell both its ends."""
@@ -283,7 +352,8 @@ class Streams:
         stream = receiver.sources[frame.source]
         if stream.state is not StreamState.BROKEN:
             stream.state = StreamState.BROKEN
-            self._switch.grant(link, link.inbox.drop([(frame.source, frame.target, frame.id, Lane.ITEM)]))
+            dropped = link.inbox.drop([(frame.source, frame.target, frame.id, Lane.ITEM)])
+            self._switch.grant(link, dropped + link.inbox.release(_kept(stream)))
             self._switch.events.append(SourceClosed(receiver.ref, frame.source, error.found))
         self._refuse(link.id, frame.source, frame.id, error.found)
 
@@ -298,6 +368,11 @@ class Streams:
             receiver, stream = self._stream(via, source, number, token)
         except Overloaded:
             return
+        link = self._switch.links.get(via)
+        if link is not None:
+            # What follows, if anything does, is as any other stream.
+            self._switch.grant(link, link.inbox.release(_kept(stream)))
+            stream.window = STREAM_WINDOW
         if stream.state is StreamState.OPEN:
             stream.state = StreamState.CLOSED
             self._switch.events.append(SourceClosed(receiver.ref, source, ""))
@@ -315,7 +390,8 @@ class Streams:
         link = self._switch.links.get(stream.link)
         if link is not None:
             key = source, self._switch.address, number, Lane.ITEM
-            self._switch.grant(link, link.inbox.drop([key]) + link.inbox.release(stream.received - stream.taken))
+            size = _kept(stream) + stream.received - stream.taken
+            self._switch.grant(link, link.inbox.drop([key]) + link.inbox.release(size))
 
     def lost(self, is_gone: "Callable[[bytes], bool]", reason: str, for_good: bool) -> None:
         """End the streams from and to the contexts that are gone. Not `for_good`: more may come, after a gap."""
@@ -331,6 +407,14 @@ class Streams:
                     self._release(stream, source, receiver.number)
                 if was_open:
                     self._switch.events.append(SourceClosed(receiver.ref, source, reason))
+
+
+def _kept(stream: StreamIn) -> int:
+    """Return for how many bytes that haven't come room was kept; from now on none is."""
+    if not stream.is_kept:
+        return 0
+    stream.is_kept = False
+    return stream.granted - stream.received
 
 
 def _error_text(body: memoryview) -> str:
