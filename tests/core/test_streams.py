@@ -210,6 +210,33 @@ def test_a_long_value_that_was_begun_before_room_was_kept_goes_on_with_that() ->
     assert held(tree) == WIDE - len(BLOCK) - TOKEN_SIZE  # until as much was taken as is granted in one go
 
 
+def whole_put(size: int) -> bytes:
+    """Return the frames of a long PUT of so many bytes, all at once."""
+    body = U64.pack(size) + put_body(size)
+    found = frame(Kind.PUT, Lane.ITEM | MORE, NUMBER, "/1", "/", body[:CHUNK_SIZE])
+    for start in range(CHUNK_SIZE, len(body), CHUNK_SIZE):
+        more = MORE if start + CHUNK_SIZE < len(body) else 0
+        found += frame(Kind.DATA, Lane.ITEM | more, NUMBER, "/1", "/", body[start : start + CHUNK_SIZE])
+    return found
+
+
+def test_a_value_that_reaches_beyond_what_was_granted_is_on_the_books_once() -> None:
+    tree = wide()
+    put_and_take(tree, b"x")
+    sizes = [MIB, MIB, MIB, MIB // 2, MIB]
+    for size in sizes:
+        # The last one: more than an honest sender would put, and less than is refused.
+        tree.feed("/", "/1", whole_put(size))
+    assert len(tree.told("/")) == len(sizes)
+    assert held(tree) == sum(sizes) > WIDE
+    for size in sizes:
+        tree.streams("/").taken(NUMBER, at("/1"), size - TOKEN_SIZE)
+    tree.run()
+    assert WIDE // 2 <= held(tree) <= WIDE
+    tree.streams("/").close_receiver(NUMBER, "closed")
+    assert held(tree) == 0
+
+
 @pytest.mark.parametrize("is_broken", [False, True])
 def test_what_was_kept_is_free_again_when_a_value_is_dropped_in_its_midst(is_broken: bool) -> None:
     tree = wide()

@@ -122,9 +122,14 @@ class StreamIn:
         self.granted = granted
         return True
 
-    def has_room(self, size: int) -> bool:
-        """Whether room was kept for a body that comes next."""
-        return self.is_kept and self.received + size <= self.granted
+    @property
+    def booked(self) -> int:
+        """Up to where this stream is on the books if room is kept for it: a body may reach beyond what was granted."""
+        return max(self.granted, self.received)
+
+    def beyond(self, size: int) -> int:
+        """How many bytes of a body that comes next no room was kept for."""
+        return max(0, self.received + size - self.booked) if self.is_kept else size
 
 
 class ReceiverState:
@@ -263,13 +268,13 @@ class Streams:
         self._switch.grant(link, inbox.release(size))
         if not stream.is_kept and stream.window > STREAM_WINDOW and 2 * (inbox.held + stream.window) <= inbox.quota:
             stream.is_kept = True
-            inbox.held += stream.granted - stream.received
-        before = stream.granted
+            inbox.held += stream.booked - stream.received
+        before = stream.booked
         if not stream.take(size, stream.window if stream.is_kept else STREAM_WINDOW):
             return
         grant = U64.pack(stream.granted)
         if stream.is_kept:
-            inbox.held += stream.granted - before
+            inbox.held += stream.booked - before
             self._let_in(inbox, stream, source, number)
             grant = KEPT.pack(stream.granted, stream.window)
         self._switch.send(link, Kind.CREDIT, Lane.STREAM, number, source, [grant])
@@ -280,7 +285,7 @@ class Streams:
         It stays on the books besides until it's whole.
         """
         body = inbox.assemblies.get((source, self._switch.address, number, Lane.ITEM))
-        if body is None or not stream.has_room(body.total):
+        if body is None or stream.beyond(body.total):
             return False
         if body in inbox.waiting:
             inbox.waiting.remove(body)
@@ -314,15 +319,15 @@ class Streams:
         try:
             if stream.state is StreamState.BROKEN or not admits(stream.received, stream.granted, size):
                 raise ProtocolError("", "", "more was put than its credit allows")
-            has_room = stream.has_room(size)
+            beyond = stream.beyond(size)
             if more:
                 self._switch.check_share(link, frame)
-                bodies = link.inbox.open(frame, Lane.ITEM, receiver.item_size_max, has_room)
+                bodies = link.inbox.open(frame, Lane.ITEM, receiver.item_size_max, not beyond)
                 if not self._let_in(link.inbox, stream, frame.source, frame.id):
                     self._switch.grant(link, bodies)
             else:
-                if not has_room:
-                    link.inbox.hold(size)
+                if beyond:
+                    link.inbox.hold(beyond)
                 self._item(receiver, stream, frame.source, body)
         except CallError as error:
             self.body_broken(link, frame, error)
@@ -342,8 +347,7 @@ class Streams:
         receiver = self.receivers[body.first.id]
         source = body.first.source
         stream = receiver.sources[source]
-        if stream.has_room(body.total):
-            self._switch.grant(link, link.inbox.release(body.total))
+        self._switch.grant(link, link.inbox.release(body.total - stream.beyond(body.total)))
         self._item(receiver, stream, source, body.body)
 
     def body_broken(self, link: Link, frame: Frame, error: CallError) -> None:
@@ -414,7 +418,7 @@ def _kept(stream: StreamIn) -> int:
     if not stream.is_kept:
         return 0
     stream.is_kept = False
-    return stream.granted - stream.received
+    return stream.booked - stream.received
 
 
 def _error_text(body: memoryview) -> str:
