@@ -17,6 +17,7 @@ from tests.real.interpreters import interpreter
 from tests.real.users import PYTHON, User, Users
 
 GONE_S = 2.0  # what is promised of a far side whose link has closed
+ATTEMPTS = 5
 WRONG = "not-the-password"
 
 
@@ -273,19 +274,25 @@ os.kill(os.getpid(), 9)
 def test_who_leads_to_another_user_is_not_left_stopped_when_it_stops_right_after_the_root_has_ended(  # D11
     machine_users: Users, scheme: str
 ) -> None:
-    # As sudo and su do a while after what they run was stopped.
     program = BUSY_PROGRAM.format(path=[path for path in sys.path if path])
     argv = [sys.executable, "-c", program, f"{scheme}://{machine_users.target.name}@", PYTHON]
-    ended = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
-    assert ended.returncode == -9, ended.stderr
-    leader, *far_pids = map(int, ended.stdout.split())
-    try:
-        os.kill(leader, signal.SIGSTOP)
-        assert len(leftovers.running([leader, *far_pids])) == 3
-        assert leftovers.until_empty(lambda: leftovers.running([leader, *far_pids]), GONE_S) == []
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(leader, signal.SIGKILL)
+    # On a crowded machine the far side, which has 0.8 s, may be gone before we get to stop what leads to it.
+    for _ in range(ATTEMPTS):
+        ended = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+        assert ended.returncode == -9, ended.stderr
+        pids = [int(word) for word in ended.stdout.split()]
+        try:
+            # As sudo and su do a while after what they run was stopped.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pids[0], signal.SIGSTOP)
+            was_in_time = len(leftovers.running(pids)) == len(pids) == 3
+            assert leftovers.until_empty(lambda pids=pids: leftovers.running(pids), GONE_S) == []  # type: ignore[misc]
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pids[0], signal.SIGKILL)
+        if was_in_time:
+            return
+    pytest.fail(f"what leads to another user could never be stopped in time, {ATTEMPTS} times")
 
 
 @pytest.mark.parametrize(("scheme", "whose"), BY_PASSWORD)
