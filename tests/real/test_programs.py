@@ -357,9 +357,8 @@ LEVELS = """
         time.sleep(600)
 
     def leave_a_word(path):
-        import atexit, time
+        import atexit
         def word():
-            time.sleep(0.05)
             with open(path, "w") as file:
                 file.write("left in order")
         atexit.register(word)
