@@ -237,6 +237,26 @@ def test_a_value_that_reaches_beyond_what_was_granted_is_on_the_books_once() -> 
     assert held(tree) == 0
 
 
+def test_puts_by_way_of_relays_leave_room_there_for_calls_and_for_each_other() -> None:
+    leaves = [f"/1/1/{number}" for number in range(1, 9)]
+    tree = Tree("/", "/1", "/1/1", *leaves)
+    for leaf in leaves:
+        tree.streams(leaf).open_receiver(NUMBER, TOKEN, "receiver", WIDE, WIDE // 2)
+        assert put(tree, "/", BLOCK, to=leaf)
+        tree.run()
+        tree.streams(leaf).taken(NUMBER, at("/"), len(BLOCK))
+    tree.run()
+    tree.told("/")
+    tree.hold("/1", "/1/1")
+    for leaf in leaves * 10:
+        put(tree, "/", BLOCK, to=leaf)
+        tree.run()
+    tree.call("/", leaves[0])
+    tree.run()
+    assert [event for event in tree.told("/") if event[0] != "StreamChanged" or event[3]] == []
+    assert sum(tree.link("/1", "/1/1").outbox.shares.values()) <= 9 * CREDIT_INITIAL
+
+
 @pytest.mark.parametrize("is_broken", [False, True])
 def test_what_was_kept_is_free_again_when_a_value_is_dropped_in_its_midst(is_broken: bool) -> None:
     tree = wide()

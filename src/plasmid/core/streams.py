@@ -25,7 +25,7 @@ hold several Senders and close each. No I/O here.
 
 from struct import Struct
 
-from plasmid.core import values
+from plasmid.core import address, values
 from plasmid.core.errors import CallError, Overloaded, ProtocolError
 from plasmid.core.events import ItemArrived, SourceClosed, StreamChanged
 from plasmid.core.flow import U64, Assembly
@@ -136,7 +136,7 @@ class ReceiverState:
     """One receiver of ours, as the protocol sees it. `ref` is the runtime's own handle.
 
     window: how much credit each source has open at most, once something of it was taken; STREAM_WINDOW, or more than
-    that, if the link it comes by has room to keep for it. No value may then be larger than half of it.
+    that, if no relay is between and the link has room to keep for it. No value may then be larger than half of it.
     """
 
     __slots__ = "number", "token", "ref", "window", "item_size_max", "sources"
@@ -266,7 +266,9 @@ class Streams:
             return
         inbox = link.inbox
         self._switch.grant(link, inbox.release(size))
-        if not stream.is_kept and stream.window > STREAM_WINDOW and 2 * (inbox.held + stream.window) <= inbox.quota:
+        fits = stream.window > STREAM_WINDOW and 2 * (inbox.held + stream.window) <= inbox.quota
+        # A relay would have to hold what is on its way, and keeps no room for it.
+        if not stream.is_kept and fits and source == (link.peer or address.parent(self._switch.address)):
             stream.is_kept = True
             inbox.held += stream.booked - stream.received
         before = stream.booked
