@@ -103,14 +103,14 @@ def test_a_body_of_any_size_may_follow_once_all_before_it_was_taken(sizes: "list
     for size in sizes:
         assert admits(stream.received, stream.granted, size)
         stream.received += size
-        stream.take(size, STREAM_WINDOW)
+        stream.take(size)
     assert stream.received == stream.taken
 
 
 def test_grants_come_in_steps_of_half_a_window() -> None:
     stream = StreamIn(1)
-    assert [stream.take(HALF - 1, STREAM_WINDOW), stream.granted] == [False, STREAM_WINDOW]
-    assert [stream.take(1, STREAM_WINDOW), stream.granted] == [True, STREAM_WINDOW + HALF]
+    assert [stream.take(HALF - 1), stream.granted] == [False, STREAM_WINDOW]
+    assert [stream.take(1), stream.granted] == [True, STREAM_WINDOW + HALF]
 
 
 def test_a_receiver_may_grant_more_than_a_window() -> None:
@@ -118,9 +118,9 @@ def test_a_receiver_may_grant_more_than_a_window() -> None:
     stream = StreamIn(1, window)
     # The first is allowed unasked; what is granted from then on is the receiver's own window.
     assert stream.granted == STREAM_WINDOW
-    assert [stream.take(1, window), stream.granted] == [True, window + 1]
-    assert [stream.take(2 * STREAM_WINDOW - 1, window), stream.granted] == [False, window + 1]
-    assert [stream.take(1, window), stream.granted] == [True, 6 * STREAM_WINDOW + 1]
+    assert [stream.take(1), stream.granted] == [True, window + 1]
+    assert [stream.take(2 * STREAM_WINDOW - 1), stream.granted] == [False, window + 1]
+    assert [stream.take(1), stream.granted] == [True, 6 * STREAM_WINDOW + 1]
 
 
 # -- room that is kept for a larger window
@@ -235,6 +235,19 @@ def test_a_value_that_reaches_beyond_what_was_granted_is_on_the_books_once() -> 
     assert WIDE // 2 <= held(tree) <= WIDE
     tree.streams("/").close_receiver(NUMBER, "closed")
     assert held(tree) == 0
+
+
+def test_where_no_room_is_kept_the_larger_window_is_granted_all_the_same() -> None:
+    tree = Tree("/", "/1", "/1/1")
+    tree.streams("/").open_receiver(NUMBER, TOKEN, "receiver", WIDE, WIDE // 2)
+    assert put(tree, "/1/1", b"x")
+    tree.run()
+    take(tree, "/1/1", b"x")
+    tree.run()
+    for _ in range(7):
+        assert put(tree, "/1/1", BLOCK)
+        tree.run()
+    assert held(tree) == 7 * (len(BLOCK) + TOKEN_SIZE)
 
 
 def test_puts_by_way_of_relays_leave_room_there_for_calls_and_for_each_other() -> None:

@@ -7,8 +7,8 @@
                                        <────── ERROR, lane STREAM: no more is taken
 
 One stream is all that one context puts to one receiver; it arrives in order. Its bodies are counted whole. One too
-large for the window may be put when all before it has been taken, and then crosses as any long body does. Where the
-receiver grants more than the usual window it has kept room for that, and says so; then a body within what was granted
+large for the window may be put when all before it has been taken, and then crosses as any long body does. A
+receiver that grants more than the usual window may have kept room for that, and says so then: a body within what was granted
 needs no credit as a long one, and is never refused for want of room. A
 receiver admits whoever shows its token, which only its Sender carries. A stream of which something had to be refused
 is broken for good, at both ends: what follows would leave a gap.
@@ -112,12 +112,12 @@ class StreamIn:
         self.taken = 0
         self.granted = STREAM_WINDOW
 
-    def take(self, size: int, window: int) -> bool:
-        """Note that a body was taken from the queue; return whether a grant of that window should be sent now."""
+    def take(self, size: int) -> bool:
+        """Note that a body was taken from the queue; return whether a grant should be sent now."""
         self.taken += size
-        granted = self.taken + window
+        granted = self.taken + self.window
         # A grant for each value would double the frames; half a window keeps the sender busy.
-        if granted - self.granted < window // 2:
+        if granted - self.granted < self.window // 2:
             return False
         self.granted = granted
         return True
@@ -136,7 +136,7 @@ class ReceiverState:
     """One receiver of ours, as the protocol sees it. `ref` is the runtime's own handle.
 
     window: how much credit each source has open at most, once something of it was taken; STREAM_WINDOW, or more than
-    that, if no relay is between and the link has room to keep for it. No value may then be larger than half of it.
+    that. Then no value may be larger than half of it, and room is kept if no relay is between and the link has some.
     """
 
     __slots__ = "number", "token", "ref", "window", "item_size_max", "sources"
@@ -261,19 +261,19 @@ class Streams:
         size += TOKEN_SIZE
         link = self._switch.links.get(stream.link)
         if link is None:
-            if stream.take(size, stream.window):
+            if stream.take(size):
                 self.take_credit(source, number, stream.granted)
             return
         inbox = link.inbox
         self._switch.grant(link, inbox.release(size))
+        before = stream.booked
+        if not stream.take(size):
+            return
         fits = stream.window > STREAM_WINDOW and 2 * (inbox.held + stream.window) <= inbox.quota
-        # A relay would have to hold what is on its way, and keeps no room for it.
+        # A relay would have to hold what is on its way, and keeps no room for it. Only with a grant, which says so.
         if not stream.is_kept and fits and source == (link.peer or address.parent(self._switch.address)):
             stream.is_kept = True
-            inbox.held += stream.booked - stream.received
-        before = stream.booked
-        if not stream.take(size, stream.window if stream.is_kept else STREAM_WINDOW):
-            return
+            before = stream.received
         grant = U64.pack(stream.granted)
         if stream.is_kept:
             inbox.held += stream.booked - before
