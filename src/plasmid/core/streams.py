@@ -8,9 +8,9 @@
 
 One stream is all that one context puts to one receiver; it arrives in order. Its bodies are counted whole. One too
 large for the window may be put when all before it has been taken, and then crosses as any long body does. A
-receiver that grants more than the usual window may have kept room for that, and says so then: a body within what was granted
-needs no credit as a long one, and is never refused for want of room. A
-receiver admits whoever shows its token, which only its Sender carries. A stream of which something had to be refused
+receiver that grants more than the usual window may have kept room for that, and says so then: a body within what was
+granted needs no credit as a long one, and is never refused for want of room. A receiver
+admits whoever shows its token, which only its Sender carries. A stream of which something had to be refused
 is broken for good, at both ends: what follows would leave a gap.
 
     state   PUT      CLOSE   refused  LOST
