@@ -141,8 +141,10 @@ def close_here(runtime: "Runtime", found: str) -> None:
     loop.ios.clear()
     loop._by_fd.clear()
     # Nothing is unregistered: the poller is one and the same for both processes.
-    if hasattr(loop.poller, "close"):
-        loop.poller.close()
+    pollers = [loop.poller] + ([] if loop.standby is None else [loop.standby.sleeper])  # type: List[Any]
+    for poller in pollers:
+        if hasattr(poller, "close"):
+            poller.close()
     loop.poller = select.poll()
     if loop.leader is not None:
         loop.leader.wake_fd = -1

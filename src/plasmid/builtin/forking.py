@@ -54,7 +54,7 @@ AGAIN_S = 0.001  # how soon it is looked again whether all threads rest
 RESTS = {
     *(("plasmid.runtime.ports", name) for name in ("get", "wait", "park")),
     *(("plasmid.runtime.loop", name) for name in ("park", "lead", "poll")),
-    *(("plasmid.runtime.standby", name) for name in ("_run", "wait")),
+    *(("plasmid.runtime.standby", name) for name in ("_run", "_sleep", "wait")),
     ("plasmid.runtime.helpers", "_serve"),
     ("plasmid.service.workshop", "_work"),
     ("threading", "wait"),

@@ -301,8 +301,10 @@ class Loop:
         """Have this thread lead, unless another than the loop's own does. Return how long to wait, 0 if it doesn't."""
         if self.closed or parking.is_released:
             return 0
-        if (self.leader is not None or not self._has_epoll) and not self._may_lead(parking):
-            return 0
+        if self.leader is not None or not self._has_epoll:
+            standby = self.standby
+            if self.leader is not None if standby is None else not standby.makes_way(parking):
+                return 0
         self.leader = parking
         self.leads += 1
         parking.thread = threading.get_ident()
@@ -311,16 +313,6 @@ class Loop:
         if wait_s == 0:
             self._leave_lead(parking)
         return wait_s
-
-    def _may_lead(self, parking: "Parking") -> bool:
-        """Whether a thread may lead though another does, or though there is no epoll."""
-        standby = self.standby
-        if standby is None or standby.parking is parking:
-            return self.leader is None
-        if self.leader is not standby.parking or not self._has_epoll:
-            return False
-        standby.wake()  # it finds that it doesn't lead any more
-        return True
 
     def _leave_lead(self, parking: "Parking") -> None:
         parking.wake_fd = -1

@@ -1,15 +1,17 @@
 """The loop's own thread: it leads whenever nobody else does for a while, and looks every now and then whether it must.
 
 While threads come and go that lead, it looks at the clock alone. Where one leads for long, or was away for a single
-call, it sleeps until that one leaves. It isn't needed before a far side has said hello: until then one thread does all.
+call, it sleeps: until that one leaves, and then on until something comes while nobody leads, or is due. It isn't needed
+before a far side has said hello: until then one thread does all.
 """
 
 import os
 import select
 import threading
-from time import monotonic
+from time import monotonic, sleep
 
 from plasmid.core.bulk import Intake
+from plasmid.core.node import TICK_S
 from plasmid.runtime.loop import READ, READ_SIZE, pipe, write_byte
 from plasmid.runtime.ports import Parking
 
@@ -22,12 +24,21 @@ if TYPE_CHECKING:
 # How long it is before it looks again. What comes while nobody leads may wait for twice as long.
 LOOK_S = 0.001
 
+# How often others lead, within so many looks, for it to look rather than be told each time that one leaves.
+OFTEN, OFTEN_LOOKS = 8, 2
+OFTEN_BY_LOOK = OFTEN // OFTEN_LOOKS
+
+# How many descriptors it sleeps with: its pipe, and the loop's poller. Room is made for so many results at each wait.
+BOTH = 2
+ONCE = READ | 1 << 30  # select.EPOLLONESHOT, where that exists
+
 
 class Standby:
     """The thread. Guarded by the router lock.
 
-    parking: where it leads; it is never released. looks: whether it looks again within LOOK_S, unasked. help: called at
-    each look, with whether nobody has led since the last one, until it returns False; see Jobs.hold().
+    parking: where it leads; it is never released. looks: whether it looks again within LOOK_S, unasked. While it
+    sleeps and nobody leads it counts as the leader, and is woken as one. help: called at each look, with whether nobody
+    has led since the last one, until it returns False; see Jobs.hold().
     """
 
     def __init__(self, loop: "Loop", poller: "Any") -> None:
@@ -39,10 +50,16 @@ class Standby:
         self._wake_read, self._wake_write = pipe()
         self._poller.register(self._wake_read, READ)
         self._is_outside = self._poller is not poller
+        # What it sleeps with: the same, but for the loop's poller only once, and only while it is asked for.
+        self.sleeper = None  # type: Any
         if self._is_outside:
             self._poller.register(poller.fileno(), READ)
-        self._sleep = threading.Lock()
-        self._sleep.acquire()
+            self.sleeper = select.epoll()
+            self.sleeper.register(self._wake_read, READ)
+        self._asleep_until = None  # type: Optional[float]
+        self._is_watching = False  # the sleeper knows of the loop's poller
+        self._often_at = 0  # see _is_led_often()
+        self._often_by = 0.0
         self._is_shut = False
         self.help = None  # type: Optional[Callable[[bool], bool]]
         self._look_at = 0.0  # the next look, while it leads itself
@@ -56,6 +73,8 @@ class Standby:
         self.help = help
         self._look_at = monotonic() + LOOK_S
         self._loop.node.calls.holds = True
+        if not self.looks:
+            self.wake()
 
     def release(self) -> None:
         """Have those answers sent now. Under the router lock."""
@@ -82,13 +101,47 @@ class Standby:
         size = os.readv(fd, buffers)
         return intake.took(size, buffers, monotonic()) if size else b""
 
+    def makes_way(self, parking: Parking) -> bool:
+        """Whether a thread may lead though another does, or there is no epoll. That other one is told to leave."""
+        loop = self._loop
+        if parking is self.parking:
+            return loop.leader is None
+        if loop.leader is not self.parking or not self._is_outside:
+            return False
+        if self.looks:
+            self.wake()  # it finds that it doesn't lead any more
+        else:
+            self.sleeper.modify(loop.poller.fileno(), 0)  # it sleeps on
+        return True
+
     def left(self) -> None:
         """Take note that nobody leads. Needn't be called if it looks by itself."""
-        if self._loop.closed:
+        loop = self._loop
+        if loop.closed:
             self._shut()
         elif not self.looks:
-            self.looks = True
-            self._sleep.release()
+            # First it leads, then errands are looked for: who has one, and no lock, looks for a leader after that.
+            loop.leader = self.parking
+            until = loop._wake_at = float("inf") if self._asleep_until is None else self._asleep_until
+            due = loop.node.deadline()
+            if loop._errands or (due is not None and due < until) or self._is_led_often():
+                loop.leader = None
+                self.looks = True
+                self.wake()
+            elif self._is_watching:
+                self.sleeper.modify(loop.poller.fileno(), ONCE)
+            else:
+                self._is_watching = True
+                self.sleeper.register(loop.poller.fileno(), ONCE)
+
+    def _is_led_often(self) -> bool:
+        """Whether others come and go so often that looks cost less."""
+        if self._loop.leads < self._often_at:
+            return False
+        now, by = monotonic(), self._often_by
+        self._often_at = self._loop.leads + OFTEN
+        self._often_by = now + OFTEN_LOOKS * LOOK_S
+        return now < by
 
     def wait(self, wait_s: "Optional[float]") -> "List[Tuple[int, int]]":
         """Return (descriptor, mask) of what is ready in the loop's poller."""
@@ -113,20 +166,49 @@ class Standby:
                 if loop.closed:
                     return
                 leads = loop.leader is None and loop.leads == seen
-                # A leader who has been there since the last look, or was away for a single call, may stay long. It says
-                # so when it leaves.
-                self.looks = leads or loop.leader is None or loop.leads > seen + 1
+                # A leader who has been there since the last look, or was away for few calls, may stay long. It says so
+                # when it leaves.
+                self.looks = leads or not self.sleeper or loop.leader is None or loop.leads > seen + OFTEN_BY_LOOK
                 if self.help is not None:
                     # All that help can, if nobody has led since the last look: what was begun then takes long.
                     self._give_help(leads)
                     self.looks = True
                 seen = loop.leads
                 until = None if self.help is None else monotonic() + LOOK_S
+                if not self.looks:
+                    self._fall_asleep()
             if leads:
                 loop.park(self.parking, until, self.wait)
-            elif self.looks or self._sleep.acquire():
+            else:
+                while not self.looks:
+                    self._sleep()
+                    seen = loop.leads
                 # Whoever has just left is mostly back before long: so no look at once.
-                self._sleep.acquire(True, LOOK_S)
+                sleep(LOOK_S)
+
+    def _fall_asleep(self) -> None:
+        """Sleep from now on. Under the router lock."""
+        now, due = monotonic(), self._loop.node.tick_at
+        # The tick that is due now is the leader's.
+        self._asleep_until = now + TICK_S if due is not None and due <= now else due
+
+    def _sleep(self) -> None:
+        """Sleep for as long as nothing wakes this thread, and find out whether that was meant for it."""
+        loop, until = self._loop, self._asleep_until
+        ready = self.sleeper.poll(None if until is None else max(0.0, until - monotonic()) + 0.001, BOTH)
+        with loop.lock:
+            if (self._wake_read, READ) in ready:
+                os.read(self._wake_read, 4096)
+            if loop.leader is self.parking:
+                loop.leader = None
+                self.looks = True
+            if loop.closed or self.help is not None:
+                self.looks = True
+            # Where others don't come and go, nobody has to tell this thread each time that something comes.
+            if self._is_watching and not loop.closed:
+                self._is_watching = False
+                self.sleeper.unregister(loop.poller.fileno())
+            self._fall_asleep()
 
     def _give_help(self, everyone: bool) -> None:
         """Do what a look does for those at work. Under the router lock."""
@@ -149,15 +231,15 @@ class Standby:
                 loop.node.link_closed(id, reason, monotonic())
             loop.settle()
             loop.wake()
-            if not self.looks:
-                self.looks = True
-                self._sleep.release()
             self.wake()
         if self.thread is not threading.current_thread():
             self.thread.join()
         with loop.lock:
             for fd in self._wake_read, self._wake_write:
                 os.close(fd)
+            self.looks = True
+            if self._is_outside:
+                self.sleeper.close()
             if loop.leader is None:
                 self._shut()
 

@@ -1,0 +1,125 @@
+"""The loop's own thread sleeps while others come and go, and misses nothing."""
+
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from plasmid.core import address, frames, values
+from plasmid.core.errors import DeadlineExceeded
+from plasmid.core.frames import PROTOCOL_VERSION, Kind
+from plasmid.core.link import Link
+from plasmid.runtime.context import Call, Context
+from plasmid.runtime.ports import Parking
+from plasmid.runtime.runtime import Runtime
+from plasmid.runtime.standby import Standby
+
+pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="without epoll the loop's own thread always leads")
+
+CHILD = address.child(address.ROOT, 1)
+BUFFER_SIZE = 4096
+WAIT_S = 20
+TURNS = 50
+
+
+class Asleep:
+    """A context with one child, of which this end is `peer`; its loop's own thread sleeps, and nobody leads."""
+
+    def __init__(self) -> None:
+        self.runtime = Runtime(address.ROOT, "root", {})
+        self.runtime.start()
+        ours, self.peer = socket.socketpair()
+        self.peer.settimeout(WAIT_S)
+        fd = ours.detach()
+        self.runtime.loop.attach(1, fd, fd)
+        self.peer.send(frames.encode(Kind.HELLO, 0, 0, CHILD, b"", values.pack({"versions": [PROTOCOL_VERSION]})))
+        while self.standby.looks or self.link.hello is None:
+            self.lead(0.01)
+
+    @property
+    def standby(self) -> Standby:
+        """Its loop's own thread."""
+        assert self.runtime.loop.standby is not None
+        return self.runtime.loop.standby
+
+    @property
+    def link(self) -> Link:
+        """Its link to the child."""
+        return self.runtime.node.links[1]
+
+    def lead(self, seconds: float) -> None:
+        """Lead for so long, and leave."""
+        self.runtime.loop.park(Parking(), monotonic() + seconds)
+
+    def wakes(self) -> int:
+        """Return how often the thread has gone to sleep, or waited for anything else."""
+        status = Path(f"/proc/self/task/{self.standby.thread.native_id}/status").read_text()
+        return int(dict(line.split(":\t") for line in status.splitlines())["voluntary_ctxt_switches"])
+
+
+@pytest.fixture
+def asleep() -> Iterator[Asleep]:
+    """Such a context."""
+    made = Asleep()
+    yield made
+    made.runtime.close("the test is over")
+    made.peer.close()
+
+
+def test_who_leads_now_and_then_doesnt_wake_it(asleep: Asleep) -> None:
+    before = asleep.wakes()
+    for _ in range(TURNS):
+        asleep.lead(0.003)
+    assert asleep.wakes() - before < TURNS // 2
+    assert not asleep.standby.looks
+
+
+def test_who_leads_often_has_it_look_by_itself(asleep: Asleep) -> None:
+    until = monotonic() + WAIT_S
+    while not asleep.standby.looks:
+        asleep.lead(0)
+        assert monotonic() < until
+
+
+def test_what_comes_while_it_sleeps_and_nobody_leads_is_taken(asleep: Asleep) -> None:
+    asleep.peer.recv(BUFFER_SIZE)  # its hello
+    for id in range(TURNS):
+        asleep.peer.send(frames.encode(Kind.PING, 0, id, CHILD, b""))
+        assert asleep.peer.recv(BUFFER_SIZE) == frames.encode(Kind.PONG, 0, id, address.ROOT, b"")
+        asleep.lead(0.003)
+
+
+def test_a_call_whose_time_is_over_while_it_sleeps_ends(asleep: Asleep) -> None:
+    call = Context(asleep.runtime, CHILD).send_call("s", "service", "method", {}, monotonic() + 0.05)
+    assert isinstance(call, Call)
+    ended = threading.Event()
+    call.when_ended(ended.set)
+    assert ended.wait(WAIT_S)
+    assert isinstance(call.exception(0), DeadlineExceeded)
+
+
+def test_an_errand_is_run_while_it_sleeps(asleep: Asleep) -> None:
+    run = threading.Event()
+    asleep.runtime.loop.run_soon(run.set)
+    assert run.wait(WAIT_S)
+
+
+def test_help_that_is_asked_for_while_it_sleeps_is_given(asleep: Asleep) -> None:
+    helped = threading.Event()
+
+    def help(_: bool) -> bool:
+        helped.set()
+        return False
+
+    with asleep.runtime.lock:
+        asleep.standby.hold(help)
+    assert helped.wait(WAIT_S)
+
+
+def test_a_context_can_be_closed_while_it_sleeps(asleep: Asleep) -> None:
+    asleep.runtime.close("the test is over")
+    assert not asleep.standby.thread.is_alive()
