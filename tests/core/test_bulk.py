@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plasmid.core import flow, values
-from plasmid.core.bulk import ALONE_SIZE, Body, Intake, Outgoing
+from plasmid.core.bulk import Body, Intake, Outgoing
 from plasmid.core.errors import Cancelled, ValueDecodeError
 from plasmid.core.flow import CREDIT_INITIAL
 from plasmid.core.frames import CHUNK_SIZE, MORE, Kind, Lane
@@ -62,18 +62,18 @@ def test_the_first_frame_holds_the_parts_that_fit_whole(parts: "list[int]", fram
 def test_a_body_that_is_alone_is_cut_as_it_is_among_others(part_sizes: "list[int]", grants: "list[int]") -> None:
     parts = [random.Random(size).randbytes(size) for size in part_sizes]
     written = []
-    for is_alone in False, True:
+    for size in 0, 4 * CHUNK_SIZE:
         made = Outgoing(Kind.CALL, 0, 1, b"", at("/1"), parts, sum(part_sizes))
         made.after = frame(Kind.CLOSE, 0, 1, "/", "/1", b"token")
         turns: list[bytes] = []
         for credit in [0, *grants, made.size]:
             made.grant(credit)
             while made.ready:
-                turns.append(b"".join(made.next_chunk(is_alone)))
+                turns.append(b"".join(made.next_chunk(size)))
         written.append(turns)
     assert b"".join(written[0]) == b"".join(written[1])
     assert len(written[1]) < len(written[0])
-    assert max(map(len, written[1])) < ALONE_SIZE + 2 * CHUNK_SIZE
+    assert max(map(len, written[1])) < 6 * CHUNK_SIZE
 
 
 # -- on the way in
@@ -244,17 +244,19 @@ def test_all_of_a_long_body_but_its_beginning_is_read_to_its_place(size: int) ->
     assert mouth.placed > len(blob) - 3 * CHUNK_SIZE
 
 
+@pytest.mark.parametrize("total", [1 << 20, 4 << 20])
 @pytest.mark.parametrize("size", [2, 100, CHUNK_SIZE - 30])
-def test_room_is_made_for_no_more_than_eight_times_what_has_come_of_a_body(size: int) -> None:
+def test_room_is_made_for_no_more_than_eight_times_what_has_come_of_a_body(size: int, total: int) -> None:
     # D9
     tree = Tree("/", "/1")
     mouth = Mouth(tree, "/1", "/", random.Random(1))
-    begin = frame(Kind.CALL, MORE, 9, "/", "/1", first_body(4 << 20, bytes(30)))
+    begin = frame(Kind.CALL, MORE, 9, "/", "/1", first_body(total, bytes(30)))
     mouth.read(begin + frame(Kind.DATA, MORE, 9, "/", "/1", bytes(size))[:-1])
     tree.told("/1")
     buffers = mouth.intake.buffers()
     (body,) = mouth.link.inbox.assemblies.values()
-    assert len(body.body.rest) + 30 == 8 * (size + 30)  # type: ignore[union-attr]
+    room = len(body.body.rest) + 30  # type: ignore[union-attr]
+    assert room == 8 * (size + 30)
     assert max(map(len, buffers)) <= CHUNK_SIZE
 
 
@@ -264,7 +266,7 @@ def test_what_is_missing_of_a_frame_whose_body_was_given_up_is_passed_over() -> 
     call = tree.call("/1", "/")
     made = Outgoing(Kind.REPLY, Lane.REPLY, call.id, b"", at("/1"), [b"head", blob], 4 + len(blob))
     made.grant(made.size)
-    stream = b"".join(b"".join(made.next_chunk(True)) for _ in iter(lambda: made.ready, False))
+    stream = b"".join(b"".join(made.next_chunk(4 * CHUNK_SIZE)) for _ in iter(lambda: made.ready, False))
     mouth = Mouth(tree, "/1", "/", random.Random(1))
     mouth.most = 1 << 20
     mouth.read(stream[: 6 * CHUNK_SIZE])

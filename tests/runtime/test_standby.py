@@ -11,7 +11,7 @@ import pytest
 
 from plasmid.core import address, frames, values
 from plasmid.core.errors import DeadlineExceeded
-from plasmid.core.frames import PROTOCOL_VERSION, Kind
+from plasmid.core.frames import PROTOCOL_VERSION, FrameDecoder, Kind, Lane
 from plasmid.core.link import Link
 from plasmid.runtime.context import Call, Context
 from plasmid.runtime.ports import Parking
@@ -24,6 +24,7 @@ CHILD = address.child(address.ROOT, 1)
 BUFFER_SIZE = 4096
 WAIT_S = 20
 TURNS = 50
+CALLERS = 4
 
 
 class Asleep:
@@ -54,6 +55,21 @@ class Asleep:
     def lead(self, seconds: float) -> None:
         """Lead for so long, and leave."""
         self.runtime.loop.park(Parking(), monotonic() + seconds)
+
+    def calls(self, count: int) -> "list[int]":
+        """Return the ids of so many calls, once they have come to the child."""
+        decoder = FrameDecoder(address.ROOT)
+        ids: list[int] = []
+        while len(ids) < count:
+            decoder.feed(self.peer.recv(BUFFER_SIZE))
+            while (frame := decoder.next_frame()) is not None:
+                ids.append(frame.id)
+        return ids
+
+    def answer(self, id: int) -> bytes:
+        """Return the child's answer to that call."""
+        body = b"".join(values.encode("answer", ""))
+        return frames.encode(Kind.REPLY, Lane.REPLY, id, CHILD, address.ROOT, body)
 
     def wakes(self) -> int:
         """Return how often the thread has gone to sleep, or waited for anything else."""
@@ -123,3 +139,27 @@ def test_help_that_is_asked_for_while_it_sleeps_is_given(asleep: Asleep) -> None
 def test_a_context_can_be_closed_while_it_sleeps(asleep: Asleep) -> None:
     asleep.runtime.close("the test is over")
     assert not asleep.standby.thread.is_alive()
+
+
+def test_callers_go_on_though_the_one_before_them_waits_for_them_elsewhere(asleep: Asleep) -> None:
+    asleep.peer.recv(BUFFER_SIZE)  # its hello
+    for _ in range(TURNS):
+        barrier = threading.Barrier(CALLERS)
+        results: list[object] = []
+
+        def call_and_wait(barrier: threading.Barrier = barrier, results: "list[object]" = results) -> None:
+            results.append(Context(asleep.runtime, CHILD).call_service("service", "method"))
+            barrier.wait(WAIT_S)
+
+        threads = [threading.Thread(target=call_and_wait) for _ in range(CALLERS)]
+        for thread in threads:
+            thread.start()
+        answers = b"".join(asleep.answer(id) for id in asleep.calls(CALLERS))
+        with asleep.runtime.lock:
+            # As if many had come and gone: it looks for a while, and lets callers go on in turn.
+            asleep.standby.looks = True
+            asleep.standby.wake()
+        asleep.peer.sendall(answers)
+        for thread in threads:
+            thread.join(WAIT_S)
+        assert (results, barrier.broken) == (["answer"] * CALLERS, False)

@@ -31,9 +31,9 @@ bytes(CREDIT_WINDOW)
 AHEAD_MAX = 8
 # How much room is made for a body at most, in terms of what has come of it, the frame that has begun included.
 ROOM_FACTOR = 8
-
-# How much goes off together when nothing else waits, but for a last chunk.
-ALONE_SIZE = 4 * CHUNK_SIZE
+# For a body up to this size it is made at once. Else no more than is read at once, for memory that is new takes longer
+# to touch than to fill.
+ROOM_SIZE = 20 * CHUNK_SIZE
 
 
 class Outgoing:
@@ -75,11 +75,11 @@ class Outgoing:
         """Take a grant. A smaller one than before is an old one; one past the end says nothing more than the end."""
         self.credit = max(self.credit, min(credit, self.size))
 
-    def next_chunk(self, is_alone: bool = False) -> "List[Buffer]":
-        """Return the buffers of the next frame; of some more, is_alone, as nothing else waits. Only when `ready`."""
+    def next_chunk(self, size: int = 0) -> "List[Buffer]":
+        """Return the buffers of the next frame, or of some: of about `size` bytes of the body. Only when `ready`."""
         buffers = []  # type: List[Buffer]
-        stop = self.sent + (ALONE_SIZE if is_alone else 1)
-        if is_alone and self.credit <= stop + CHUNK_SIZE:
+        stop = self.sent + (size or 1)
+        if size and self.credit <= stop + CHUNK_SIZE:
             stop = self.credit
         while True:
             self._add(buffers)
@@ -112,10 +112,11 @@ class Outgoing:
         part, start, size = self._parts[0], self._at, CHUNK_SIZE
         _, flags, id, source, target = self._head
         head = encode_head(Kind.DATA, flags | MORE, id, source, target, size)
-        for at in range(start, start + min(len(part) - start, stop - self.sent) - size + 1, size):
+        end = start + min(len(part) - start, stop - self.sent) // size * size
+        for at in range(start, end, size):
             buffers += head, part[at : at + size]
-            self.sent += size
-            self._at = at + size
+        self.sent += end - start
+        self._at = end
 
     def _take(self, size: int) -> "List[Buffer]":
         """Return the next `size` bytes as slices of the parts."""
@@ -229,13 +230,8 @@ class Intake:
                 return [memoryview(bytearray(left))]
             self._leave()
             return []
+        self._make_room(body)
         place, end, shift = self._place, self._end, self._shift
-        room = min(body.granted, ROOM_FACTOR * end)
-        if len(place) < min(room, end + CHUNK_SIZE) - shift:
-            # No more than is read at once, for memory that is new takes longer to touch than to fill.
-            room = min(room, end + AHEAD_MAX * CHUNK_SIZE)
-            place = self._place = memoryview(b"")  # as long as that is held it can't grow
-            place = self._place = body.body.room(room)  # type: ignore[union-attr]  # see _begin()
         at = end - shift
         buffers = [place[at - left : at]] if left > 0 else []
         # Who cuts it otherwise than bulk.py isn't foreseen.
@@ -243,14 +239,19 @@ class Intake:
             stop = len(place)
             if stop + shift < body.total:
                 stop -= (stop + shift) % CHUNK_SIZE
-            for head in self._heads[: self._ahead]:
-                if at >= stop:
-                    break
-                buffers += head, place[at : at + CHUNK_SIZE]
-                at += CHUNK_SIZE
+            for head, begin in zip(self._heads[: self._ahead], range(at, stop, CHUNK_SIZE)):
+                buffers += head, place[begin : begin + CHUNK_SIZE]
         if not buffers:
             self._leave()
         return buffers
+
+    def _make_room(self, body: "Assembly") -> None:
+        """Make room for what is read next, if there is none."""
+        total, end, have = body.total, self._end, len(self._place) + self._shift
+        room = min(body.granted, ROOM_FACTOR * end, total if total <= ROOM_SIZE else end + AHEAD_MAX * CHUNK_SIZE)
+        if have < room and (have < end + CHUNK_SIZE or total <= ROOM_SIZE):
+            self._place = memoryview(b"")  # as long as that is held it can't grow
+            self._place = body.body.room(room)  # type: ignore[union-attr]  # see _begin()
 
     def took(self, size: int, buffers: "List[memoryview]", now: float) -> "Optional[bytes]":
         """Take note of how much was read into these buffers, and let go of them.
@@ -270,6 +271,12 @@ class Intake:
             size -= left
             at = 1
         whole, left, total, head = end, -1, body.total, self._head
+        # Mostly these are whole frames, and heads as they were foreseen.
+        alike = min(size // (len(head) + CHUNK_SIZE), (total - end - 1) // CHUNK_SIZE)
+        if alike > 0 and b"".join(buffers[at : at + 2 * alike : 2]) == head * alike:
+            at += 2 * alike
+            size -= alike * (len(head) + CHUNK_SIZE)
+            whole = end = end + alike * CHUNK_SIZE
         while size:
             if end + CHUNK_SIZE >= total:
                 head = self._last_head
@@ -286,7 +293,12 @@ class Intake:
         decoder.left = left
         data = b"".join(buffers[at:])[:size] if size else b""
         # Where little comes at a time, as over ssh, little is made ready for it.
-        self._ahead = min(AHEAD_MAX, at) if not size else 0
+        if size:
+            self._ahead = 0
+        elif at == len(buffers) and left < 0:
+            self._ahead = min(AHEAD_MAX, 2 * self._ahead + 1)
+        else:
+            self._ahead = min(AHEAD_MAX, at)
         del buffers[:]  # see buffers()
         self._reach(body, min(whole, total), now)
         if not data:
@@ -340,12 +352,13 @@ class Intake:
             return None
         self._inbox, self._key, self._end = inbox, key, begun + size
         self._shift = len(body.body.front)
-        self._place = body.body.room(self._end)
+        self._make_room(body)
         begun -= self._shift
         self._place[begun : begun + len(held) - at] = held[at:]
         self._head = encode_head(kind, flags, id, source, target, CHUNK_SIZE)
         self._last_head = encode_head(kind, lane, id, source, target, total % CHUNK_SIZE or CHUNK_SIZE)
-        self._heads = [memoryview(bytearray(len(self._head))) for _ in range(AHEAD_MAX)]
+        if not self._heads or len(self._heads[0]) != len(self._head):
+            self._heads = [memoryview(bytearray(len(self._head))) for _ in range(AHEAD_MAX)]
         self._body = body
         decoder.buffer, decoder.position, decoder.is_empty = b"", 0, True
         return body

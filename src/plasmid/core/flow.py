@@ -118,13 +118,16 @@ class Outbox:
         buffers = []  # type: List[Buffer]
         size = 0
         while size < size_max and len(buffers) < 64 and (self.turns or self.urgent):
-            for buffer in self._next_frame():
-                size += len(buffer)
-                buffers.append(buffer)
+            frames = self._next_frames(size_max - size)
+            buffers += frames
+            size += sum(map(len, frames))
         return buffers
 
-    def _next_frame(self) -> "List[Buffer]":
-        """Return the buffers of one frame; [] for a turn that has become void."""
+    def _next_frames(self, size: int) -> "List[Buffer]":
+        """Return the buffers of one frame, or of some, about `size` bytes, where one body alone waits.
+
+        [] for a turn that has become void.
+        """
         if self.urgent:
             return [self._release(self.urgent.popleft(), REACTIONS)]
         origin = self.turns.popleft()
@@ -144,7 +147,7 @@ class Outbox:
         else:
             entry.queued = False
             if entry.ready:
-                frame = entry.next_chunk(not (ring or self.turns))
+                frame = entry.next_chunk(0 if ring or self.turns else size)
                 if entry.sent == entry.size:
                     self.finished.append(entry)
                 self.push_flow(entry)

@@ -91,7 +91,7 @@ class Link:
         self._leave_by = 0.0
         self.heard_at = now
         self._wrote_at = now
-        self._write_blocked = False
+        self.is_blocked = False
 
     def say_hello(self, facts: "Dict[str, Any]") -> None:
         """Queue our hello, ahead of whatever may become urgent before it is sent."""
@@ -137,16 +137,16 @@ class Link:
 
     def wrote(self, now: float, some: bool, blocked: bool) -> None:
         """Take note of an attempt to write: whether some bytes went, and whether some had to stay."""
-        if some or not self._write_blocked:
+        if some or not self.is_blocked:
             self._wrote_at = now
-        self._write_blocked = blocked
+        self.is_blocked = blocked
 
     def expire(self, now: float) -> None:
         """Ask for a sign of life where none has come for a while; FrameError when the wait is over."""
         silent = now - self.heard_at
         if silent >= SILENCE_MAX_S:
             raise FrameError("no whole frame came for %.0f s" % silent)
-        if self._write_blocked and now - self._wrote_at >= SILENCE_MAX_S:
+        if self.is_blocked and now - self._wrote_at >= SILENCE_MAX_S:
             raise FrameError("the peer read nothing for %.0f s" % (now - self._wrote_at))
         if self._left and self.state is LinkState.LEAVING:
             self._leave_by = self._leave_by or now + LEAVE_MAX_S

@@ -87,13 +87,13 @@ class Node:
         except FrameError as error:
             self.link_closed(id, "the peer broke the protocol: " + error.found, now)
 
-    def next_buffers(self, id: int, size_max: int = 4 * CHUNK_SIZE) -> "List[Buffer]":
-        """Return the buffers to write next to link `id`, [] if none may be."""
+    def next_buffers(self, id: int) -> "List[Buffer]":
+        """Return the buffers to write next to link `id`, [] if none may be. What can't be written delays all else."""
         link = self.links.get(id)
         if link is None:
             return []
         outbox = link.outbox
-        buffers = outbox.next_buffers(size_max)
+        buffers = outbox.next_buffers((4 if link.is_blocked else 8) * CHUNK_SIZE)
         if not buffers and link.state is LinkState.PARTED:
             self.link_closed(id, link.farewell or "it said goodbye")
         while outbox.finished:

@@ -242,7 +242,7 @@ class Call(Port):
             if self.selects:
                 self.wake()
         for parking in waiting:
-            parking.release()
+            self.context.runtime.loop.release(parking)
         for fn in self._callbacks:
             fn()
 

@@ -11,7 +11,6 @@ wait leads. Only when none does for a while, the loop's own thread takes over.
               they queue and wake, and never block, call user code, or take it again.
 """
 
-import errno
 import os
 import select
 import threading
@@ -120,6 +119,8 @@ class Loop:
         self.standby = None  # type: Optional[Standby]
         self.leader = None  # type: Optional[Parking]
         self.leads = 0  # how often the lead was taken
+        self.woken = []  # type: List[Parking]  # whose threads go on one after the other, see Standby.release_in_turn()
+        self.release = Parking.release  # type: Callable[[Parking], None]
         self._closings = 0  # how many descriptors were closed
         self.read_rest = os.read  # type: Callable[[int, int], Optional[bytes]]
         self.passed_on = False  # what came was given to another thread, which will lead once it's done with that
@@ -133,8 +134,7 @@ class Loop:
         from plasmid.runtime.standby import Standby
 
         bulk.install()
-        self.standby = Standby(self, self.poller)
-        self.standby.thread.start()
+        Standby(self).start()
 
     def attach(self, id: int, read_fd: int, write_fd: int, leftover: bytes = b"") -> "Link":
         """Return the new link `id` on these descriptors, which are the loop's from now on."""
@@ -304,6 +304,8 @@ class Loop:
         if self.leader is not None or not self._has_epoll:
             standby = self.standby
             if self.leader is not None if standby is None else not standby.makes_way(parking):
+                if self.woken:
+                    self.woken.pop(0).release()
                 return 0
         self.leader = parking
         self.leads += 1
@@ -323,6 +325,8 @@ class Loop:
 
     def _time_to_wait(self, parking: "Parking", until: "Optional[float]") -> "Optional[float]":
         """Do what is due. Return for how many seconds nothing will be, None for ever, 0 if the wait is over."""
+        if self.woken:
+            self.woken.pop(0).release()
         node = self.node
         now = monotonic()
         due = node.tick_at
@@ -415,6 +419,4 @@ def _rest(buffers: "List[Buffer]", sent: int) -> "List[Buffer]":
 
 def _why(error: OSError) -> str:
     """Return why a link broke, as a person would say it."""
-    if error.errno in (errno.EPIPE, errno.ECONNRESET):
-        return "it closed its end"
-    return error.strerror or str(error)
+    return "it closed its end" if isinstance(error, ConnectionError) else error.strerror or str(error)

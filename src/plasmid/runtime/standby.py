@@ -41,9 +41,9 @@ class Standby:
     has led since the last one, until it returns False; see Jobs.hold().
     """
 
-    def __init__(self, loop: "Loop", poller: "Any") -> None:
+    def __init__(self, loop: "Loop") -> None:
         self.parking = Parking()
-        self._loop = loop
+        self._loop, poller = loop, loop.poller
         # What it waits with. With epoll that is a look at the loop's poller from outside, and a pipe of its own: so it
         # can be told to leave, and nothing that it was told can be taken by the thread that leads then.
         self._poller = select.poll() if hasattr(select, "epoll") else poller
@@ -58,6 +58,7 @@ class Standby:
             self.sleeper.register(self._wake_read, READ)
         self._asleep_until = None  # type: Optional[float]
         self._is_watching = False  # the sleeper knows of the loop's poller
+        self._has_turns = False  # threads went on one after the other since the last look
         self._often_at = 0  # see _is_led_often()
         self._often_by = 0.0
         self._is_shut = False
@@ -66,7 +67,12 @@ class Standby:
         self.looks = True
         self.thread = threading.Thread(target=self._run, name="plasmid-loop", daemon=True)
         self._intakes = {}  # type: Dict[int, Intake]
-        loop.read_rest = self._read_rest
+
+    def start(self) -> None:
+        """Be the loop's own thread from now on."""
+        loop = self._loop
+        loop.standby, loop.read_rest, loop.release = self, self._read_rest, self.release_in_turn
+        self.thread.start()
 
     def hold(self, help: "Callable[[bool], bool]") -> None:
         """Call help() at each look until it returns False; until then answers may wait for the next look."""
@@ -75,6 +81,20 @@ class Standby:
         self._loop.node.calls.holds = True
         if not self.looks:
             self.wake()
+
+    def release_in_turn(self, parking: Parking) -> None:
+        """End the wait of a thread: now, or when another thread that runs is about to wait. Under the router lock."""
+        loop = self._loop
+        if parking.wake_fd >= 0 or not self.looks or loop.leader is self.parking or loop.closed:
+            parking.release()
+        else:
+            parking.is_released = self._has_turns = True
+            loop.woken.append(parking)
+
+    def _release_all(self) -> None:
+        """Have all threads go on whose wait is over. Under the router lock."""
+        while self._loop.woken:
+            self._loop.woken.pop(0).release()
 
     def release(self) -> None:
         """Have those answers sent now. Under the router lock."""
@@ -163,12 +183,15 @@ class Standby:
         seen = loop.leads
         while True:
             with loop.lock:
+                self._release_all()
                 if loop.closed:
                     return
                 leads = loop.leader is None and loop.leads == seen
                 # A leader who has been there since the last look, or was away for few calls, may stay long. It says so
                 # when it leaves.
                 self.looks = leads or not self.sleeper or loop.leader is None or loop.leads > seen + OFTEN_BY_LOOK
+                if self._has_turns:
+                    self._has_turns, self.looks = False, True
                 if self.help is not None:
                     # All that help can, if nobody has led since the last look: what was begun then takes long.
                     self._give_help(leads)
