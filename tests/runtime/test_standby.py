@@ -12,7 +12,7 @@ import pytest
 from plasmid.core import address, frames, values
 from plasmid.core.errors import DeadlineExceeded
 from plasmid.core.frames import PROTOCOL_VERSION, FrameDecoder, Kind, Lane
-from plasmid.core.link import Link
+from plasmid.core.link import IDLE_S, Link
 from plasmid.runtime.context import Call, Context
 from plasmid.runtime.ports import Parking
 from plasmid.runtime.runtime import Runtime
@@ -33,12 +33,18 @@ class Asleep:
     def __init__(self) -> None:
         self.runtime = Runtime(address.ROOT, "root", {})
         self.runtime.start()
-        ours, self.peer = socket.socketpair()
+        self.ours, self.peer = socket.socketpair()
         self.peer.settimeout(WAIT_S)
-        fd = ours.detach()
+
+    def attach(self) -> None:
+        """Give it its child."""
+        fd = self.ours.detach()
         self.runtime.loop.attach(1, fd, fd)
         self.peer.send(frames.encode(Kind.HELLO, 0, 0, CHILD, b"", values.pack({"versions": [PROTOCOL_VERSION]})))
-        while self.standby.looks or self.link.hello is None:
+
+    def fall_asleep(self) -> None:
+        """Lead until the thread sleeps, and leave."""
+        while self.standby.looks:
             self.lead(0.01)
 
     @property
@@ -81,6 +87,10 @@ class Asleep:
 def asleep() -> Iterator[Asleep]:
     """Such a context."""
     made = Asleep()
+    made.attach()
+    while made.link.hello is None:
+        made.lead(0.01)
+    made.fall_asleep()
     yield made
     made.runtime.close("the test is over")
     made.peer.close()
@@ -116,6 +126,27 @@ def test_a_call_whose_time_is_over_while_it_sleeps_ends(asleep: Asleep) -> None:
     call.when_ended(ended.set)
     assert ended.wait(WAIT_S)
     assert isinstance(call.exception(0), DeadlineExceeded)
+
+
+def test_the_links_that_came_while_it_slept_are_looked_at() -> None:
+    made = Asleep()
+    made.fall_asleep()
+    parking = Parking()
+    leader = threading.Thread(target=made.runtime.loop.park, args=[parking])
+    leader.start()
+    while made.runtime.loop.leader is not parking:
+        made.lead(0)  # which it does only until the other thread does
+    made.attach()
+    made.peer.recv(BUFFER_SIZE)  # its hello
+    while made.link.hello is None:
+        made.lead(0)
+    parking.release()
+    leader.join()
+    with made.runtime.lock:
+        made.link.heard_at -= IDLE_S
+    assert made.peer.recv(BUFFER_SIZE) == frames.encode(Kind.PING, 0, 0, address.ROOT, b"")
+    made.runtime.close("the test is over")
+    made.peer.close()
 
 
 def test_an_errand_is_run_while_it_sleeps(asleep: Asleep) -> None:

@@ -32,6 +32,8 @@ OFTEN_BY_LOOK = OFTEN // OFTEN_LOOKS
 BOTH = 2
 ONCE = READ | 1 << 30  # select.EPOLLONESHOT, where that exists
 
+_NEVER = float("inf")
+
 
 class Standby:
     """The thread. Guarded by the router lock.
@@ -53,10 +55,11 @@ class Standby:
         # What it sleeps with: the same, but for the loop's poller only once, and only while it is asked for.
         self.sleeper = None  # type: Any
         if self._is_outside:
-            self._poller.register(poller.fileno(), READ)
+            self._poller_fd = poller.fileno()  # type: int
+            self._poller.register(self._poller_fd, READ)
             self.sleeper = select.epoll()
             self.sleeper.register(self._wake_read, READ)
-        self._asleep_until = None  # type: Optional[float]
+        self._asleep_until = _NEVER  # no later than the next tick
         self._is_watching = False  # the sleeper knows of the loop's poller
         self._has_turns = False  # threads went on one after the other since the last look
         self._often_at = 0  # see _is_led_often()
@@ -131,7 +134,7 @@ class Standby:
         if self.looks:
             self.wake()  # it finds that it doesn't lead any more
         else:
-            self.sleeper.modify(loop.poller.fileno(), 0)  # it sleeps on
+            self.sleeper.modify(self._poller_fd, 0)  # it sleeps on
         return True
 
     def left(self) -> None:
@@ -142,22 +145,21 @@ class Standby:
         elif not self.looks:
             # First it leads, then errands are looked for: who has one, and no lock, looks for a leader after that.
             loop.leader = self.parking
-            until = loop._wake_at = float("inf") if self._asleep_until is None else self._asleep_until
-            due = loop.node.deadline()
-            if loop._errands or (due is not None and due < until) or self._is_led_often():
+            until = loop._wake_at = self._asleep_until
+            node = loop.node
+            due = node.deadline() if node.calls.made.deadlines else node.tick_at
+            if loop._errands or (due is not None and due < until) or (loop.leads >= self._often_at and self._is_led_often()):
                 loop.leader = None
                 self.looks = True
                 self.wake()
             elif self._is_watching:
-                self.sleeper.modify(loop.poller.fileno(), ONCE)
+                self.sleeper.modify(self._poller_fd, ONCE)
             else:
                 self._is_watching = True
-                self.sleeper.register(loop.poller.fileno(), ONCE)
+                self.sleeper.register(self._poller_fd, ONCE)
 
     def _is_led_often(self) -> bool:
-        """Whether others come and go so often that looks cost less."""
-        if self._loop.leads < self._often_at:
-            return False
+        """Whether others come and go so often that looks cost less. Asked each time that they did so OFTEN times."""
         now, by = monotonic(), self._often_by
         self._often_at = self._loop.leads + OFTEN
         self._often_by = now + OFTEN_LOOKS * LOOK_S
@@ -211,14 +213,14 @@ class Standby:
 
     def _fall_asleep(self) -> None:
         """Sleep from now on. Under the router lock."""
-        now, due = monotonic(), self._loop.node.tick_at
-        # The tick that is due now is the leader's.
-        self._asleep_until = now + TICK_S if due is not None and due <= now else due
+        now, tick_at = monotonic(), self._loop.node.tick_at
+        # A tick that is due now is the leader's.
+        self._asleep_until = _NEVER if tick_at is None else tick_at if tick_at > now else now + TICK_S
 
     def _sleep(self) -> None:
         """Sleep for as long as nothing wakes this thread, and find out whether that was meant for it."""
         loop, until = self._loop, self._asleep_until
-        ready = self.sleeper.poll(None if until is None else max(0.0, until - monotonic()) + 0.001, BOTH)
+        ready = self.sleeper.poll(None if until == _NEVER else max(0.0, until - monotonic()) + 0.001, BOTH)
         with loop.lock:
             if (self._wake_read, READ) in ready:
                 os.read(self._wake_read, 4096)
@@ -230,7 +232,7 @@ class Standby:
             # Where others don't come and go, nobody has to tell this thread each time that something comes.
             if self._is_watching and not loop.closed:
                 self._is_watching = False
-                self.sleeper.unregister(loop.poller.fileno())
+                self.sleeper.unregister(self._poller_fd)
             self._fall_asleep()
 
     def _give_help(self, everyone: bool) -> None:
