@@ -148,7 +148,8 @@ class Standby:
             until = loop._wake_at = self._asleep_until
             node = loop.node
             due = node.deadline() if node.calls.made.deadlines else node.tick_at
-            if loop._errands or (due is not None and due < until) or (loop.leads >= self._often_at and self._is_led_often()):
+            is_due = loop._errands or (due is not None and due < until)
+            if is_due or (loop.leads >= self._often_at and self._is_led_often()):
                 loop.leader = None
                 self.looks = True
                 self.wake()
