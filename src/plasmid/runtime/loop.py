@@ -120,7 +120,7 @@ class Loop:
         self.leader = None  # type: Optional[Parking]
         self.leads = 0  # how often the lead was taken
         self.woken = []  # type: List[Parking]  # whose threads go on one after the other, see Standby.release_in_turn()
-        self.release = Parking.release  # type: Callable[[Parking], None]
+        self.release = Parking.release  # type: Callable[[Parking], None]  # ends a caller's wait, see there
         self._closings = 0  # how many descriptors were closed
         self.read_rest = os.read  # type: Callable[[int, int], Optional[bytes]]
         self.passed_on = False  # what came was given to another thread, which will lead once it's done with that

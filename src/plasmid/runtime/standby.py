@@ -230,7 +230,7 @@ class Standby:
                 self.looks = True
             if loop.closed or self.help is not None:
                 self.looks = True
-            # Where others don't come and go, nobody has to tell this thread each time that something comes.
+            # While the loop's poller is watched from outside, all that comes costs whoever leads more.
             if self._is_watching and not loop.closed:
                 self._is_watching = False
                 self.sleeper.unregister(self._poller_fd)
