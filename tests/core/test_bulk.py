@@ -76,6 +76,21 @@ def test_a_body_that_is_alone_is_cut_as_it_is_among_others(part_sizes: "list[int
     assert max(map(len, written[1])) < 6 * CHUNK_SIZE
 
 
+def test_a_link_that_could_not_take_all_is_given_half_as_much_at_once() -> None:
+    # What was taken out of the outbox and can't be written goes ahead of every small call.
+    tree = Tree("/", "/1")
+    call = tree.call("/", "/1", bytes(4 << 20))
+    node, link = tree.nodes["/"], tree.link("/", "/1")
+    node.next_buffers(link.id)
+    node.switch.take_grant((at("/1"), Lane.CALL, call.id), 4 << 20)
+    node.next_buffers(link.id)  # to the end of a chunk
+    sizes = []
+    for is_blocked in False, True, False:
+        node.wrote(link.id, tree.clock.now, True, is_blocked)
+        sizes.append(sum(map(len, node.next_buffers(link.id))) // CHUNK_SIZE)
+    assert sizes == [8, 4, 8]
+
+
 # -- on the way in
 
 

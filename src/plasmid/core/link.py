@@ -67,6 +67,7 @@ class Link:
     id: 0 for the link to the parent, else the child's number. own: this context's address. peer: what every source
     that comes in must lie within. hello: what the peer said of itself, once it has. replies: the long answers to our
     calls, on books of their own: they must not wait for calls that are served here, for those may wait for them.
+    is_blocked: the last attempt to write to it left something.
     heard_at: when a whole frame came last, but for pings: who asks for a sign of life may hear nothing of us.
     write: the runtime's, if it has given one: takes a whole frame while the outbox is idle. False if it can't now.
     """
