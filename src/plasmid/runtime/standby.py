@@ -51,10 +51,10 @@ class Standby:
         self._poller = select.poll() if hasattr(select, "epoll") else poller
         self._wake_read, self._wake_write = pipe()
         self._poller.register(self._wake_read, READ)
-        self._is_outside = self._poller is not poller
-        # What it sleeps with: the same, but for the loop's poller only once, and only while it is asked for.
+        # What it sleeps with: the same, but for the loop's poller only once, and only while it is asked for. None
+        # without epoll.
         self.sleeper = None  # type: Any
-        if self._is_outside:
+        if self._poller is not poller:
             self._poller_fd = poller.fileno()  # type: int
             self._poller.register(self._poller_fd, READ)
             self.sleeper = select.epoll()
@@ -129,7 +129,7 @@ class Standby:
         loop = self._loop
         if parking is self.parking:
             return loop.leader is None
-        if loop.leader is not self.parking or not self._is_outside:
+        if loop.leader is not self.parking or not self.sleeper:
             return False
         if self.looks:
             self.wake()  # it finds that it doesn't lead any more
@@ -176,7 +176,7 @@ class Standby:
         ready = self._poller.poll(None if wait_s is None else wait_s * 1000)
         if (self._wake_read, READ) in ready:
             os.read(self._wake_read, 4096)
-        if self._is_outside:
+        if self.sleeper:
             # Nothing, if it was told to leave: then the poller is somebody else's.
             return self._loop.poll(0) if self._loop.leader is self.parking else []
         return [each for each in ready if each[0] != self._wake_read]
@@ -228,13 +228,14 @@ class Standby:
             if loop.leader is self.parking:
                 loop.leader = None
                 self.looks = True
-            if loop.closed or self.help is not None:
+            elif loop.closed or self.help is not None:
                 self.looks = True
             # While the loop's poller is watched from outside, all that comes costs whoever leads more.
             if self._is_watching and not loop.closed:
                 self._is_watching = False
                 self.sleeper.unregister(self._poller_fd)
-            self._fall_asleep()
+            if not self.looks:
+                self._fall_asleep()
 
     def _give_help(self, everyone: bool) -> None:
         """Do what a look does for those at work. Under the router lock."""
@@ -264,7 +265,7 @@ class Standby:
             for fd in self._wake_read, self._wake_write:
                 os.close(fd)
             self.looks = True
-            if self._is_outside:
+            if self.sleeper:
                 self.sleeper.close()
             if loop.leader is None:
                 self._shut()
@@ -277,7 +278,7 @@ class Standby:
             os.close(loop.wake_read)
             os.close(loop.wake_write)
             loop.wake_write = -1
-            if self._is_outside:
+            if self.sleeper:
                 loop.poller.close()
 
 
