@@ -64,6 +64,39 @@ def test_the_last_router_puts_the_handler_back() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def test_what_python_lets_go_of_is_told_to_the_programs_own_hook() -> None:
+    told: list[object] = []
+
+    class Failing:
+        def __del__(self) -> None:
+            raise ValueError(len(told))
+
+    def tell(unraisable: "sys.UnraisableHookArgs") -> None:
+        told.append(str(unraisable.exc_value))
+
+    def pass_on(unraisable: "sys.UnraisableHookArgs") -> None:
+        told.append("passed on")
+        inner(unraisable)
+
+    handled_before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before, sys.unraisablehook = sys.unraisablehook, tell
+    try:
+        with plasmid.Router():
+            Failing()
+            inner, sys.unraisablehook = sys.unraisablehook, pass_on
+            Failing()
+        with plasmid.Router():  # the hook that was put around ours, and stays, isn't put into itself
+            Failing()
+        sys.unraisablehook = inner
+        with plasmid.Router():
+            Failing()
+        assert sys.unraisablehook is tell
+    finally:
+        sys.unraisablehook = before
+        signal.signal(signal.SIGINT, handled_before)
+    assert told == ["0", "passed on", "1", "passed on", "3", "5"]
+
+
 def test_a_handler_of_the_programs_own_stays() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

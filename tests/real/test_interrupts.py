@@ -71,6 +71,41 @@ with plasmid.Router() as router:
         print("cancelled there:", work.was_cancelled())
 """
 
+# Python lets go of what is raised in a destructor, or when a weak reference ends; and what comes amid the protocol is
+# put off, until after the program has begun to wait for something else.
+UNHEARD = """
+import signal, sys, time, weakref
+import plasmid
+
+class Ending:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+class Referred:
+    pass
+
+def destroy():
+    Ending()
+
+def end_reference():
+    referred = Referred()
+    reference = weakref.ref(referred, lambda _: signal.raise_signal(signal.SIGINT))
+    del referred
+
+def pass_protocol():
+    names = {"__name__": "plasmid.core.node", "signal": signal}
+    exec("def feed(): signal.raise_signal(signal.SIGINT)", names)
+    names["feed"]()
+
+for number in range(3):
+    with plasmid.Router():
+        try:
+            globals()[sys.argv[1]]()
+            time.sleep(40)
+        except KeyboardInterrupt:
+            print("heard")
+"""
+
 # Tells all processes as they are started, and is interrupted whenever.
 ENDING = """
 import json, os, sys, threading
@@ -92,10 +127,10 @@ main()
 """
 
 
-def run(program: str) -> "subprocess.CompletedProcess[str]":
+def run(program: str, *args: str) -> "subprocess.CompletedProcess[str]":
     """Run a program to its end."""
     return subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, *args],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -113,6 +148,12 @@ def test_no_frame_is_lost_by_ctrl_c_at_any_point() -> None:  # D2
 def test_ctrl_c_while_a_result_is_waited_for_reaches_the_method() -> None:  # D7
     done = run(WAITING)
     assert (done.stdout, done.stderr, done.returncode) == ("cancelled there: True\n", "", 0)
+
+
+@pytest.mark.parametrize("function", ["destroy", "end_reference", "pass_protocol"])
+def test_ctrl_c_is_heard_where_nobody_would_hear_it(function: str) -> None:
+    done = run(UNHEARD, function)
+    assert (done.stdout, done.stderr, done.returncode) == ("heard\n" * 3, "", 0)
 
 
 @pytest.mark.parametrize("seed", range(6))
