@@ -210,6 +210,28 @@ def test_a_long_value_that_was_begun_before_room_was_kept_goes_on_with_that() ->
     assert held(tree) == WIDE - len(BLOCK) - TOKEN_SIZE  # until as much was taken as is granted in one go
 
 
+@pytest.mark.parametrize("is_before", [True, False])
+def test_a_grant_that_comes_after_the_close_is_for_the_long_value_before_it_alone(is_before: bool) -> None:
+    tree = wide()
+    inbox = tree.link("/", "/1").inbox
+    assert put(tree, "/1", b"x")
+    tree.run()
+    tree.hold("/", "/1")
+    take(tree, "/1", b"x")  # room is kept from here on
+    if is_before:
+        assert put(tree, "/1", BLOCK)
+    tree.streams("/1").close(b"", NUMBER, TOKEN)
+    tree.run()
+    inbox.held += inbox.quota
+    if not is_before:
+        assert put(tree, "/1", BLOCK)
+    tree.let("/", "/1")
+    assert tree.told("/")[1:] == ([item("/1", BLOCK), closed("/1")] if is_before else [closed("/1")])
+    tree.nodes["/"].switch.grant(tree.link("/", "/1"), inbox.release(inbox.quota))
+    tree.run()
+    assert tree.told("/") == ([] if is_before else [item("/1", BLOCK)])
+
+
 def whole_put(size: int) -> bytes:
     """Return the frames of a long PUT of so many bytes, all at once."""
     body = U64.pack(size) + put_body(size)

@@ -35,8 +35,9 @@ from plasmid.core.switch import LOCAL, Switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
+    from plasmid.core.bulk import Outgoing
     from plasmid.core.flow import Inbox
     from plasmid.core.values import Payload
 
@@ -69,16 +70,18 @@ def admits(position: int, granted: int, size: int) -> bool:
 class StreamOut:
     """What this context has put to one receiver.
 
-    window: what that has kept room for, 0 if it hasn't. was_closed: it keeps none any more.
+    window: what that has kept room for, 0 if it hasn't. was_closed: it keeps none any more. last: the long body that
+    was on its way when it was closed first, for which it may have, ahead of the CLOSE.
     """
 
-    __slots__ = "sent", "granted", "window", "was_closed"
+    __slots__ = "sent", "granted", "window", "was_closed", "last"
 
     def __init__(self) -> None:
         self.sent = 0
         self.granted = STREAM_WINDOW
         self.window = 0
         self.was_closed = False
+        self.last = None  # type: Optional[Outgoing]
 
     def admits(self, size: int) -> bool:
         """Whether a body of that size may follow."""
@@ -195,11 +198,11 @@ class Streams:
             self._source_closed(LOCAL, target, number, token)
             return
         stream = self._out.get((target, number))
-        if stream is not None:
-            stream.window, stream.was_closed = 0, True
+        flow, _ = self._switch.outgoing.get((target, Lane.ITEM, number), (None, None))
+        if stream is not None and not stream.was_closed:
+            stream.window, stream.was_closed, stream.last = 0, True, flow
         # On the lane of the items: no hop may let it overtake a long one.
         frame = encode(Kind.CLOSE, Lane.ITEM, number, self._switch.address, target, token)
-        flow, _ = self._switch.outgoing.get((target, Lane.ITEM, number), (None, None))
         if flow is not None:
             flow.after = frame
         else:
@@ -224,9 +227,11 @@ class Streams:
         stream = self._out.get((source, number))
         if stream is not None and granted > stream.granted:
             stream.granted = granted
-            stream.window = window = 0 if stream.was_closed else window
-            if window and stream.sent <= granted:
-                self._switch.take_grant((source, Lane.ITEM, number), ITEM_SIZE_MAX)
+            name = source, Lane.ITEM, number
+            flow, _ = self._switch.outgoing.get(name, (None, None))
+            if window and stream.sent <= granted and (not stream.was_closed or flow is stream.last):
+                self._switch.take_grant(name, ITEM_SIZE_MAX)
+            stream.window = 0 if stream.was_closed else window
             self._switch.events.append(StreamChanged(source, number, ""))
 
     def end(self, target: bytes, number: int, reason: str) -> None:
