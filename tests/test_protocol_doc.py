@@ -29,7 +29,7 @@ NO_LIMITS = {
     # How an end goes about it, which no peer can tell.
     "WAYS_MAX",
     # Tables of their own.
-    *("ROUTED_MIN", "LANE_MASK", "FLAGS_MASK", "MORE", "NO_REPLY", "PAIR"),
+    *("ROUTED_MIN", "LANE_MASK", "FLAGS_MASK", "MORE", "NO_REPLY", "HAS_ROOM", "PAIR"),
 }
 
 
@@ -107,6 +107,7 @@ def test_the_page_has_every_flag_and_no_other() -> None:
         "LANE_MASK": frames.LANE_MASK,
         "MORE": frames.MORE,
         "NO_REPLY": frames.NO_REPLY,
+        "HAS_ROOM": frames.HAS_ROOM,
     }
     assert sum(int(row[0], 16) for row in rows) == frames.FLAGS_MASK
     assert [row[:2] for row in table("bit", "of a LOST", "meaning")] == [[f"0x{frames.PAIR:02x}", "PAIR"]]

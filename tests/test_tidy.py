@@ -226,7 +226,7 @@ FILE_LINES_MAX = 500
 TEST_LINES_MAX = 900
 CLASS_LINES_MAX = 300
 FUNCTION_LINES_MAX = 50
-SENT_LINES_MAX = 4965  # core/ and runtime/ together, lines of code alone; docs/design/0007 says why
+SENT_LINES_MAX = 5020  # core/ and runtime/ together, lines of code alone; docs/design/0007 says why
 
 # Modules whose source is a program's own, run where it was sent to; nothing else may turn data into code.
 MAY_RUN_SOURCE = {

@@ -174,7 +174,7 @@ def test_an_outbox_with_urgent_frames_alone_is_not_empty() -> None:
 def test_a_small_frame_waits_for_one_chunk_of_each_long_body() -> None:
     outbox = Outbox()
     for id in (1, 2):
-        outbox.push_flow(outgoing(bytes(4 * CHUNK_SIZE), id=id))
+        outgoing(bytes(4 * CHUNK_SIZE), id=id).line_up(outbox)
     outbox.push(frame(Kind.CALL, 0, 7, "/1", "/2"))
     assert ids(written(outbox)) == [1, 2, 7, 1, 2, 1, 2, 1, 2]
 
@@ -216,13 +216,13 @@ def test_frames_of_one_flow_that_is_passed_on_keep_their_order_whatever_their_ki
 def test_a_body_without_credit_is_parked_until_it_gets_some() -> None:
     outbox = Outbox()
     flow = outgoing(bytes(CREDIT_INITIAL + 5))
-    outbox.push_flow(flow)
+    flow.line_up(outbox)
     assert len(written(outbox)) == 4
-    outbox.push_flow(flow)
+    flow.line_up(outbox)
     assert (bool(outbox), outbox.finished) == (False, [])
     flow.grant(CREDIT_INITIAL + 5)
-    outbox.push_flow(flow)
-    outbox.push_flow(flow)  # twice is once
+    flow.line_up(outbox)
+    flow.line_up(outbox)  # twice is once
     assert written(outbox) == [("DATA", 0, 5, "/1", "/2", bytes(5))]
     assert outbox.finished == [flow]
 
@@ -230,8 +230,8 @@ def test_a_body_without_credit_is_parked_until_it_gets_some() -> None:
 def test_a_body_that_lost_its_credit_while_it_was_queued_is_passed_over() -> None:
     outbox = Outbox()
     dropped = outgoing(bytes(MIB), id=1)
-    outbox.push_flow(dropped)
-    outbox.push_flow(outgoing(bytes(CHUNK_SIZE + 1), id=2))
+    dropped.line_up(outbox)
+    outgoing(bytes(CHUNK_SIZE + 1), id=2).line_up(outbox)
     dropped.credit = 0
     assert ids(written(outbox)) == [2, 2]
     assert len(outbox.finished) == 1

@@ -129,7 +129,8 @@ def check_books(machine: Machine) -> None:
             *(len(outbox.turns), len(outbox.urgent), len(outbox.finished)),
         ]
         for inbox, kept in (link.inbox, room_kept(node, link.id)), (link.replies, 0):
-            held["link %d" % link.id] += [inbox.held - kept, inbox.calls, len(inbox.assemblies), len(inbox.waiting)]
+            size = inbox.held - kept - sum(inbox.kept.values())
+            held["link %d" % link.id] += [size, inbox.calls, len(inbox.assemblies), len(inbox.waiting)]
     left = {what: held[what] for what in held if any(held[what])}
     if left:
         raise Violation("%s still holds %s" % (addresses.text(machine.address), left))

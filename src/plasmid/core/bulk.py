@@ -1,23 +1,36 @@
 """Long bodies: what is sent of one, where one that comes is read to, and how the blob in it becomes a value uncopied.
 
+A context keeps room for one long call, and one long answer, of each of its neighbours, and says so; that one needs no
+credit then:
+
+    neighbour                                    this context
+    CALL|MORE, u64 total, first chunk ────────>
+                                        <─────── CREDIT u64 granted
+    DATA ... the last without MORE ───────────>
+                                        <─────── CREDIT, id 0, u64 size of the room
+    CALL|MORE|HAS_ROOM, u64 total ... all ────>
+                                        <─────── CREDIT, id 0 ...
+
 It isn't sent at boot: a far side that has just said hello has nothing long to say, and what is long and comes so early
 may be copied once more. No I/O here.
 """
 
 from _io import BytesIO
 
-from plasmid.core import flow, values
+from plasmid.core import address, flow, values
 from plasmid.core.flow import CREDIT_INITIAL, CREDIT_WINDOW, U64
-from plasmid.core.frames import CHUNK_SIZE, HEADER, HEADER_SIZE, LANE_MASK, MORE, Kind, Lane, encode_head
+from plasmid.core.frames import CHUNK_SIZE, HAS_ROOM, HEADER, HEADER_SIZE, LANE_MASK, MORE, Kind, Lane, encode_head
 from plasmid.core.link import LinkState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Optional, Sequence, Union
 
-    from plasmid.core.flow import Assembly, FlowKey
+    from plasmid.core.flow import Assembly, FlowKey, Outbox
+    from plasmid.core.frames import Frame
     from plasmid.core.link import Link
     from plasmid.core.node import Node
+    from plasmid.core.switch import Switch
     from plasmid.core.values import Classes, Handles
 
     Buffer = Union[bytes, bytearray, memoryview]
@@ -32,8 +45,59 @@ AHEAD_MAX = 8
 # How much room is made for a body at most, in terms of what has come of it, the frame that has begun included.
 ROOM_FACTOR = 8
 # For a body up to this size it is made at once. Else no more than is read at once, for memory that is new takes longer
-# to touch than to fill.
+# to touch than to fill. So much room is also kept for a neighbour's next body, on the books alone.
 ROOM_SIZE = 20 * CHUNK_SIZE
+
+
+class Rooms:
+    """What the context at `peer` keeps for our next long bodies to it: `sizes`, by lane, 0 for none."""
+
+    def __init__(self, peer: bytes) -> None:
+        self.peer = peer
+        self.sizes = {Lane.CALL: 0, Lane.REPLY: 0}
+
+    def take(self, frame: "Frame") -> None:
+        """Take a grant of room. It counts only from the peer itself."""
+        if frame.source == self.peer and frame.lane in self.sizes and len(frame.body) == U64.size:
+            self.sizes[frame.lane] = U64.unpack(frame.body)[0]
+
+
+def send(
+    switch: "Switch", link: "Link", kind: int, flags: int, id: int, target: bytes, parts: "Sequence[Buffer]", size: int
+) -> None:
+    """Queue a long body of our own, see Switch.send()."""
+    flow = Outgoing(kind, flags, id, switch.address, target, parts, size)
+    switch.drop_flow(flow.name)  # of a caller that used the id twice
+    switch.outgoing[flow.name] = flow, link
+    lane = flow.name[1]
+    # A child must be able to ask for the modules that a long call to it needs while that is on its way.
+    if lane == Lane.REPLY:
+        link.outbox.flows_size += size
+    if lane != Lane.ITEM and target == _neighbour(switch, link):
+        flow.rooms = link.rooms = link.rooms or Rooms(target)
+    flow.line_up(link.outbox)
+
+
+def keep_room(switch: "Switch", link: "Link", body: "Assembly") -> None:
+    """Keep room for the next long call or answer of a neighbour. For each that is whole, and needed credit or room."""
+    source, lane = body.first.source, body.first.lane
+    inbox = link.replies if lane == Lane.REPLY else link.inbox
+    if (
+        CREDIT_INITIAL < body.total <= ROOM_SIZE
+        and source == _neighbour(switch, link)
+        and not inbox.kept
+        and 2 * (inbox.held + ROOM_SIZE) <= inbox.quota
+    ):
+        inbox.held += ROOM_SIZE
+        inbox.kept[source] = ROOM_SIZE
+        # Nobody waits for it: it goes with what goes there next.
+        head = encode_head(Kind.CREDIT, lane, 0, switch.address, source, U64.size)
+        link.outbox.push_urgent(head + U64.pack(ROOM_SIZE))
+
+
+def _neighbour(switch: "Switch", link: "Link") -> bytes:
+    """Return the address of the context at the other end of a link."""
+    return link.peer or address.parent(switch.address) or address.ROOT
 
 
 class Outgoing:
@@ -43,10 +107,11 @@ class Outgoing:
     is the last part, and long, is all that the other frames hold: see Assembly. All others but the last end at a whole
     number of chunks from the body's beginning, as the credit mostly does, so that they are alike: see Intake.
 
-    name: (target, lane, id). after: a frame that must not overtake the body, sent right behind it.
+    name: (target, lane, id). after: a frame that must not overtake the body, sent right behind it. rooms: where
+    it is found, once the first frame is made, whether its receiver keeps room for it.
     """
 
-    __slots__ = "name", "size", "sent", "credit", "queued", "after", "_head", "_parts", "_at", "_first_size"
+    __slots__ = "name", "size", "sent", "credit", "queued", "after", "rooms", "_head", "_parts", "_at", "_first_size"
 
     def __init__(
         self, kind: int, flags: int, id: int, source: bytes, target: bytes, parts: "Sequence[Buffer]", size: int
@@ -57,6 +122,7 @@ class Outgoing:
         self.credit = min(size, CREDIT_INITIAL)
         self.queued = False
         self.after = b""
+        self.rooms = None  # type: Optional[Rooms]
         self._head = kind, flags, id, source, target
         self._parts = [memoryview(part) for part in parts]
         self._at = 0
@@ -71,6 +137,23 @@ class Outgoing:
         """Whether credit allows a chunk now."""
         return self.sent < self.credit
 
+    def line_up(self, outbox: "Outbox") -> None:
+        """Stand in line for a turn, if it may go on and doesn't yet."""
+        if self.ready and not self.queued:
+            self.queued = True
+            outbox.enter(self, flow.OWN)
+
+    def take_turn(self, outbox: "Outbox", size: int) -> "List[Buffer]":
+        """Return what next_chunk() does, [] if no credit is left, and stand in line again."""
+        self.queued = False
+        if not self.ready:
+            return []
+        buffers = self.next_chunk(size)
+        if self.sent == self.size:
+            outbox.finished.append(self)
+        self.line_up(outbox)
+        return buffers
+
     def grant(self, credit: int) -> None:
         """Take a grant. A smaller one than before is an old one; one past the end says nothing more than the end."""
         self.credit = max(self.credit, min(credit, self.size))
@@ -78,59 +161,73 @@ class Outgoing:
     def next_chunk(self, size: int = 0) -> "List[Buffer]":
         """Return the buffers of the next frame, or of some: of about `size` bytes of the body. Only when `ready`."""
         buffers = []  # type: List[Buffer]
+        if not self.sent:
+            self._add_first(buffers)
+            if not size:
+                return buffers
         stop = self.sent + (size or 1)
         if size and self.credit <= stop + CHUNK_SIZE:
             stop = self.credit
-        while True:
-            self._add(buffers)
-            if self.sent + CHUNK_SIZE < stop and self.sent % CHUNK_SIZE == 0:
-                self._add_alike(buffers, min(stop, self.size - 1))
-            if self.sent >= stop:
-                return buffers
-
-    def _add(self, buffers: "List[Buffer]") -> None:
-        """Add a frame."""
-        kind, flags, id, source, target = self._head
-        announced, size = b"", CHUNK_SIZE
-        if not self.sent:
-            announced, size = U64.pack(self.size), self._first_size or CHUNK_SIZE
-        else:
-            kind = Kind.DATA
-            if self.sent + size < self.size:
-                size -= self.sent % size
-        size = min(size, self.credit - self.sent)
-        if self.sent + size < self.size:
-            flags |= MORE
-        buffers.append(encode_head(kind, flags, id, source, target, len(announced) + size) + announced)
-        buffers += self._take(size)
-        self.sent += size
+        while self.sent < stop:
+            count = 0
+            if self.sent % CHUNK_SIZE == 0:
+                left = min(self.credit, self.size - 1, stop + CHUNK_SIZE - 1) - self.sent
+                count = min(left, len(self._parts[0]) - self._at) // CHUNK_SIZE
+            if count > 0:
+                self._add_alike(buffers, count)
+            else:
+                self._add(buffers)
         if self.sent == self.size and self.after:
             buffers.append(self.after)
+        return buffers
 
-    def _add_alike(self, buffers: "List[Buffer]", stop: int) -> None:
-        """Add the frames that are whole chunks of one part and end before `stop`, which isn't the body's end."""
+    def _add_first(self, buffers: "List[Buffer]") -> None:
+        """Add the frame that announces the body, with what room there is for it taken."""
+        kind, flags, id, source, target = self._head
+        lane = self.name[1]
+        if self.rooms is not None and self.credit < self.size <= self.rooms.sizes[lane]:
+            self.rooms.sizes[lane] = 0
+            self.credit = self.size
+            flags |= HAS_ROOM
+        size = self._first_size or CHUNK_SIZE
+        head = encode_head(kind, flags | MORE, id, source, target, U64.size + size)
+        buffers.append(head + U64.pack(self.size))
+        self._take(buffers, size)
+
+    def _add(self, buffers: "List[Buffer]") -> None:
+        """Add the next frame."""
+        _, flags, id, source, target = self._head
+        end = self.sent + CHUNK_SIZE
+        if end < self.size:
+            end -= end % CHUNK_SIZE
+        end = min(end, self.credit)
+        if end < self.size:
+            flags |= MORE
+        buffers.append(encode_head(Kind.DATA, flags, id, source, target, end - self.sent))
+        self._take(buffers, end - self.sent)
+
+    def _add_alike(self, buffers: "List[Buffer]", count: int) -> None:
+        """Add so many frames that are whole chunks of one part, and behind which the body goes on."""
         part, start, size = self._parts[0], self._at, CHUNK_SIZE
         _, flags, id, source, target = self._head
         head = encode_head(Kind.DATA, flags | MORE, id, source, target, size)
-        end = start + min(len(part) - start, stop - self.sent) // size * size
-        for at in range(start, end, size):
+        self._at = start + count * size
+        for at in range(start, self._at, size):
             buffers += head, part[at : at + size]
-        self.sent += end - start
-        self._at = end
+        self.sent += count * size
 
-    def _take(self, size: int) -> "List[Buffer]":
-        """Return the next `size` bytes as slices of the parts."""
-        taken = []  # type: List[Buffer]
+    def _take(self, buffers: "List[Buffer]", size: int) -> None:
+        """Add the next `size` bytes as slices of the parts."""
+        self.sent += size
         while size:
             part = self._parts[0]
             piece = part[self._at : self._at + size]
-            taken.append(piece)
+            buffers.append(piece)
             size -= len(piece)
             self._at += len(piece)
             if self._at == len(part):
                 del self._parts[0]
                 self._at = 0
-        return taken
 
 
 class Body:
@@ -365,5 +462,6 @@ class Intake:
 
 
 def install() -> None:
-    """Have bodies that come in be of this kind."""
+    """Have bodies that come in be of this kind, and room kept for them."""
     flow.new_body = Body
+    flow.keep_room = keep_room

@@ -18,6 +18,7 @@ No I/O and no clock here.
 import heapq
 from struct import Struct
 
+from plasmid.core import flow
 from plasmid.core.errors import CallError, ContextLost, DeadlineExceeded, NotSent, Overloaded, ProtocolError
 from plasmid.core.events import CallArrived, CallCancelled, CallEnded
 from plasmid.core.flow import OUTBOX_SIZE_MAX, Assembly
@@ -71,8 +72,9 @@ class CallTable:
     """
 
     def __init__(self, id_start: int) -> None:
-        # Ids begin at random: a stranger who could forge a source would still have to guess 64 bits.
-        self._next_id = id_start & ID_MASK
+        # Ids begin at random: a stranger who could forge a source would still have to guess 64 bits. None is 0, which
+        # a CREDIT has that is about no body yet.
+        self._next_id = id_start & ID_MASK or 1
         self.calls = {}  # type: Dict[int, OutCall]
         self.deadlines = []  # type: List[Tuple[float, int]]
 
@@ -82,7 +84,7 @@ class CallTable:
     def add(self, target: bytes, deadline: "Optional[float]", ref: "Any", link: int) -> OutCall:
         """Return a new call with an id of its own."""
         id = self._next_id
-        self._next_id = (id + 1) & ID_MASK
+        self._next_id = (id + 1) & ID_MASK or 1
         call = self.calls[id] = OutCall(id, target, deadline, ref, link)
         if deadline is not None:
             # Calls that ended leave their entries behind; no more of them than of calls in flight, and some.
@@ -94,7 +96,7 @@ class CallTable:
     def new_id(self) -> int:
         """Return an id that no call in flight has."""
         id = self._next_id
-        self._next_id = (id + 1) & ID_MASK
+        self._next_id = (id + 1) & ID_MASK or 1
         return id
 
     def get(self, id: int, source: bytes) -> "Optional[OutCall]":
@@ -332,6 +334,7 @@ class Calls:
     def take_whole(self, link: Link, body: Assembly, now: float) -> None:
         """Take a long CALL, REPLY or ERROR that is whole now."""
         first = body.first
+        flow.keep_room(self._switch, link, body)
         if first.kind == Kind.CALL:
             self._serve(link, first, body.body, now)
             return

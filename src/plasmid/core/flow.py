@@ -16,7 +16,7 @@ and Inbox receive. No I/O here.
 from struct import Struct
 
 from plasmid.core.errors import Overloaded, ProtocolError
-from plasmid.core.frames import CHUNK_SIZE, MORE, Frame, Lane
+from plasmid.core.frames import CHUNK_SIZE, HAS_ROOM, MORE, Frame, Lane
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from typing import Callable, Deque, Dict, Iterable, List, Optional, Tuple, Union
 
     from plasmid.core.bulk import Body, Outgoing
+    from plasmid.core.link import Link
+    from plasmid.core.switch import Switch
 
     Buffer = Union[bytes, bytearray, memoryview]
     FlowKey = Tuple[bytes, bytes, int, int]
@@ -103,12 +105,6 @@ class Outbox:
         self.count(frame, REACTIONS)
         self.urgent.append(frame)
 
-    def push_flow(self, flow: "Outgoing") -> None:
-        """Queue a long body, or queue it again when it has got credit."""
-        if flow.ready and not flow.queued:
-            flow.queued = True
-            self.enter(flow, OWN)
-
     def next_buffers(self, size_max: int) -> "List[Buffer]":
         """Return buffers to write in this order, about `size_max` bytes of them, [] when nothing may be sent."""
         if self.lone:
@@ -145,12 +141,7 @@ class Outbox:
             else:
                 del self.relayed[entry]
         else:
-            entry.queued = False
-            if entry.ready:
-                frame = entry.next_chunk(0 if ring or self.turns else size)
-                if entry.sent == entry.size:
-                    self.finished.append(entry)
-                self.push_flow(entry)
+            frame = entry.take_turn(self, 0 if ring or self.turns else size)
         if ring:
             self.turns.append(origin)
         else:
@@ -196,6 +187,10 @@ class Outbox:
 new_body = bytearray  # type: Callable[[], Union[bytearray, Body]]
 
 
+def keep_room(switch: "Switch", link: "Link", body: "Assembly") -> None:
+    """Do nothing, before bulk.keep_room() is here and stands in its place."""
+
+
 class Assembly:
     """One long body on its way in, with the first frame's facts."""
 
@@ -224,12 +219,13 @@ class Inbox:
     """The long bodies that come in by one link, and what all that came by it makes us hold.
 
     `held` counts whole bodies from their announcement, so that what has been promised always fits. calls: how many of
-    these wait for their answers here.
+    these wait for their answers here. kept: how much of it is room for a body that hasn't begun, by its source.
     """
 
     def __init__(self, quota: int = RECEIVE_QUOTA) -> None:
         self.quota = quota
         self.held = self.calls = 0
+        self.kept = {}  # type: Dict[bytes, int]
         self.assemblies = {}  # type: Dict[FlowKey, Assembly]
         self.waiting = deque()  # type: Deque[Assembly]
 
@@ -258,10 +254,13 @@ class Inbox:
             raise _broken("a long body was begun twice")
         assembly = Assembly(frame, total)
         assembly.add(body[U64.size :], True)
-        if lane != Lane.REPLY and (len(self.assemblies) >= ASSEMBLIES_MAX or len(self.waiting) >= WAITING_MAX):
+        if frame.flags & HAS_ROOM and total <= self.kept.get(frame.source, 0):
+            self.held += total - self.kept.pop(frame.source)
+            assembly.granted = total
+        elif lane != Lane.REPLY and (len(self.assemblies) >= ASSEMBLIES_MAX or len(self.waiting) >= WAITING_MAX):
             raise Overloaded("", "", "%d long bodies from that side are on their way here" % len(self.assemblies))
         # One that is within the credit it has anyway can't be made to wait.
-        if total <= CREDIT_INITIAL and lane != Lane.REPLY:
+        elif total <= CREDIT_INITIAL and lane != Lane.REPLY:
             self.hold(total, trusted)
         elif total <= CREDIT_INITIAL or (not self.waiting and self._fits(total)):
             self.held += total
@@ -287,12 +286,11 @@ class Inbox:
         size = 0
         for key in keys:
             assembly = self.assemblies.pop(key, None)
-            if assembly is None:
-                continue
-            if assembly in self.waiting:
-                self.waiting.remove(assembly)
-            else:
-                size += assembly.total
+            if assembly is not None:
+                if assembly in self.waiting:
+                    self.waiting.remove(assembly)
+                else:
+                    size += assembly.total
         return self.release(size)
 
     def release(self, size: int) -> "List[Assembly]":
@@ -308,9 +306,11 @@ class Inbox:
     def extend(self, assembly: Assembly) -> "List[Assembly]":
         """Grant a body more once half its window is used up; return it if a CREDIT must be sent."""
         received = len(assembly.body)
-        if assembly.granted == assembly.total or assembly.granted - received > CREDIT_WINDOW // 2:
-            return []
-        if self.waiting and assembly in self.waiting:
+        if (
+            assembly.granted == assembly.total
+            or assembly.granted - received > CREDIT_WINDOW // 2
+            or assembly in self.waiting
+        ):
             return []
         assembly.granted = min(assembly.total, received + CREDIT_WINDOW)
         return [assembly]

@@ -3,7 +3,7 @@
     offset size field
          0    4 body_size    bytes of body
          4    1 kind         see Kind
-         5    1 flags        bits 0-1 lane, 0x04 MORE, 0x08 NO_REPLY; the others are zero
+         5    1 flags        bits 0-1 lane, 0x04 MORE, 0x08 NO_REPLY, 0x10 HAS_ROOM; the others are zero
          6    1 source_size  bytes of the source address, a multiple of 4
          7    1 target_size  the same of the target address
          8    8 id           call, or receiver, that the frame belongs to
@@ -72,8 +72,9 @@ class Lane:
 LANE_MASK = 0x03
 MORE = 0x04
 NO_REPLY = 0x08
+HAS_ROOM = 0x10  # of the first frame of a long body that goes where its receiver has kept room, see bulk.py
 PAIR = 0x01  # of a LOST, where others have a lane
-FLAGS_MASK = LANE_MASK | MORE | NO_REPLY  # all bits up to the highest of them
+FLAGS_MASK = LANE_MASK | MORE | NO_REPLY | HAS_ROOM  # all bits up to the highest of them
 
 SIZES = frozenset(range(0, address.ADDRESS_SIZE_MAX + 1, address.STEP_SIZE))
 

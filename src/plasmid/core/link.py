@@ -27,6 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Optional, Set
 
+    from plasmid.core.bulk import Rooms
+
 IDLE_S = 10.0
 SILENCE_MAX_S = 35.0
 LEAVE_MAX_S = 10.0
@@ -70,9 +72,11 @@ class Link:
     is_blocked: the last attempt to write to it left something.
     heard_at: when a whole frame came last, but for pings: who asks for a sign of life may hear nothing of us.
     write: the runtime's, if it has given one: takes a whole frame while the outbox is idle. False if it can't now.
+    rooms: what the peer keeps for long bodies of ours, see bulk.py; None before there was one.
     """
 
     write = None  # type: Optional[Callable[[bytes], bool]]
+    rooms = None  # type: Optional[Rooms]
 
     def __init__(self, id: int, own: bytes, peer: bytes, now: float) -> None:
         self.id = id

@@ -182,6 +182,8 @@ class Node:
             self.calls.take_cancel(link, frame)
         elif kind == Kind.DATA:
             self._take_data(link, frame, now)
+        elif kind == Kind.CREDIT and frame.id == 0 and link.rooms:
+            link.rooms.take(frame)
         elif kind == Kind.CREDIT and frame.lane != Lane.STREAM:
             if len(frame.body) == U64.size:
                 self.switch.take_grant((frame.source, frame.lane, frame.id), U64.unpack(frame.body)[0])

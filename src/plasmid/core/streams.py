@@ -274,7 +274,8 @@ class Streams:
         before = stream.booked
         if not stream.take(size):
             return
-        fits = stream.window > STREAM_WINDOW and 2 * (inbox.held + stream.window) <= inbox.quota
+        held = inbox.held - sum(inbox.kept.values())
+        fits = stream.window > STREAM_WINDOW and 2 * (held + stream.window) <= inbox.quota
         # A relay would have to hold what is on its way, and keeps no room for it. Only with a grant, which says so.
         if not stream.is_kept and fits and source == (link.peer or address.parent(self._switch.address)):
             stream.is_kept = True

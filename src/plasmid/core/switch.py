@@ -118,15 +118,9 @@ class Switch:
         self.dirty.add(link.id)
         if size > CHUNK_SIZE:
             # In memory by now: a far side has nothing long to say before it has what comes after its hello.
-            from plasmid.core.bulk import Outgoing
+            from plasmid.core import bulk
 
-            flow = Outgoing(kind, flags, id, self.address, target, parts, size)
-            self.drop_flow(flow.name)  # of a caller that used the id twice
-            self.outgoing[flow.name] = flow, link
-            # A child must be able to ask for the modules that a long call to it needs while that is on its way.
-            if flow.name[1] == Lane.REPLY:
-                link.outbox.flows_size += size
-            link.outbox.push_flow(flow)
+            bulk.send(self, link, kind, flags, id, target, parts, size)
             return
         own = self.address
         head = HEADER.pack(size, kind, flags, len(own), len(target), id)
@@ -169,7 +163,7 @@ class Switch:
         flow, link = self.outgoing.get(name, (None, None))
         if flow is not None and link is not None:
             flow.grant(credit)
-            link.outbox.push_flow(flow)
+            flow.line_up(link.outbox)
             self.dirty.add(link.id)
 
     def drop_flow(self, name: "FlowName") -> "Optional[Outgoing]":
