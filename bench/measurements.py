@@ -5,7 +5,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from statistics import median
 from time import perf_counter
@@ -58,6 +58,7 @@ WARM_UP_CALLS = 200
 WINDOW = 1000
 THREADS = 8
 STARTERS = 16  # of a crowd at once
+OTHERS = 8  # interpreters that run beside a child whose memory is looked at
 KEY_CALLERS = 64
 IDLE_S = 0.5
 
@@ -99,13 +100,37 @@ def boot(subject: Subject, size: Size) -> "dict[str, float]":
 
 def memory(subject: Subject, size: Size) -> "dict[str, float]":
     """Look at a child that has answered once and is idle, with all processes that are there for it; and at one more."""
-    with started(subject):
-        time.sleep(IDLE_S)
-        one = machine.memory_bytes(machine.with_children(os.getpid())[1:])
+    with other_interpreters() as others:
+
+        def there_for_it() -> "list[int]":
+            return [pid for pid in machine.with_children(os.getpid())[1:] if pid not in others]
+
         with started(subject):
             time.sleep(IDLE_S)
-            both = machine.memory_bytes(machine.with_children(os.getpid())[1:])
+            one = machine.memory_bytes(there_for_it())
+            with started(subject):
+                time.sleep(IDLE_S)
+                both = machine.memory_bytes(there_for_it())
     return {"memory": one, "memory_more": both - one}
+
+
+@contextmanager
+def other_interpreters() -> "Iterator[set[int]]":
+    """Run as many more of the child's interpreter as a machine in use does; give their process ids.
+
+    What processes share counts by their parts in it. Beside one other alone a child is charged with half of the
+    interpreter itself, which is a third of what a bare one takes, and is no matter of what runs in it.
+    """
+    with ExitStack() as stack:
+        others = set()
+        for _ in range(OTHERS):
+            argv = [pythons.BARE_PYTHON, "-I", "-S", "-c", "print(flush=True); input()"]
+            process = stack.enter_context(subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            stack.callback(process.communicate, b"\n")
+            assert process.stdout is not None
+            process.stdout.readline()
+            others.add(process.pid)
+        yield others
 
 
 def calls_down(subject: Subject, size: Size) -> "dict[str, float]":
