@@ -31,7 +31,7 @@ def main() -> int:
             report.Samples(python, *(compared(figures, subjects) if number else (figures, subjects)))
             for number, python in enumerate(pythons.measured(Path(folder)))
         ]
-        run([samples, *others], rounds, options.quick)
+        run([samples, *others], rounds, options.quick, Path(folder))
     if options.json:
         print(json.dumps(report.as_values(samples, rounds)))
     else:
@@ -89,8 +89,8 @@ def compared(figures: "list[Figure]", subjects: "dict[str, str]") -> "tuple[list
     return figures, {name: version for name, version in subjects.items() if name in names}
 
 
-def run(all_samples: "list[report.Samples]", rounds: int, quick: bool) -> None:
-    """Measure; the subjects of one measurement directly follow one another."""
+def run(all_samples: "list[report.Samples]", rounds: int, quick: bool, folder: Path) -> None:
+    """Measure; the subjects of one measurement directly follow one another. folder: for temporary files."""
     for number in range(rounds):
         for samples in all_samples:
             samples.busy.append(busy())
@@ -99,16 +99,16 @@ def run(all_samples: "list[report.Samples]", rounds: int, quick: bool) -> None:
             for samples in all_samples:
                 # Every other round in the other order, so that none always has the better place.
                 for subject in sorted(samples.subjects, key=list(ADAPTERS).index, reverse=bool(number % 2)):
-                    take(samples, measurement, subject, number, quick)
+                    take(samples, measurement, subject, number, quick, folder)
 
 
-def take(samples: report.Samples, measurement: str, subject: str, number: int, quick: bool) -> None:
+def take(samples: report.Samples, measurement: str, subject: str, number: int, quick: bool, folder: Path) -> None:
     """Measure one subject in one round, if any of these figures come of that."""
     names = {figure.name for figure in samples.figures if figure.measurement == measurement}
     if not names:
         return
     try:
-        values = measure(subject, measurement, quick, samples.python.executable)
+        values = measure(subject, measurement, quick, samples.python.executable, folder)
     except Failed as error:
         samples.failures[measurement, subject] = str(error)
         return

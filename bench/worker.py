@@ -53,11 +53,15 @@ def work(name: str, measurement: str, quick: bool) -> None:
     print(json.dumps(figures), flush=True)
 
 
-def measure(name: str, measurement: str, quick: bool, python: str) -> "dict[str, float]":
-    """Return the figures of one measurement, made in a new process of that interpreter. Raises Failed."""
+def measure(name: str, measurement: str, quick: bool, python: str, folder: Path) -> "dict[str, float]":
+    """Return the figures of one measurement, made in a new process of that interpreter. Raises Failed.
+
+    folder: for its temporary files, some of which stay.
+    """
     run_py = str(Path(__file__).with_name("run.py"))
     argv = [python, run_py, "--worker", name, measurement, *(["--quick"] if quick else [])]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    environment["TMPDIR"] = str(folder)
     process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
