@@ -17,7 +17,7 @@ How Plasmid compares with what the machine allows{and_peers}, measured by `make 
 *raw* is the limit: two processes and a socketpair, one frame each way, a small dict through the C codec at both ends,
 and nothing else; for a boot, a child that gets less than 2 KiB of source, and that codec. A service call of Plasmid
 does all of that, and is routed, checked, authorised and given to a pool. For files it is `cat`, `scp` and `tar`, which
-neither verify what they wrote nor flush it to the disk, as Plasmid does. *x raw* is the median of the ratios within
+don't verify what came, as Plasmid does. *x raw* is the median of the ratios within
 each round: absolute figures move with whatever else the machine does, ratios far less. *spread* is half the distance
 between the quartiles of that ratio, or of the figure itself where there is none, in percent of the median.
 
@@ -25,6 +25,9 @@ Latencies are taken with all processes pinned to one core, since what it costs t
 with their places; rates and the start of many children are taken on all cores. All figures take turns, one process
 for each, in {rounds} rounds. Both sides run the system's own Python, as far machines have it, where that is of the
 version that the environment of `make bench` has.
+
+Memory is looked at beside eight other interpreters: what processes share counts by their parts in it. No file of a
+folder of small ones is removed before all is measured: ext4 would look at each freed inode again whenever one is made.
 """
 
 
