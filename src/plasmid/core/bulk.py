@@ -66,16 +66,16 @@ def send(
     switch: "Switch", link: "Link", kind: int, flags: int, id: int, target: bytes, parts: "Sequence[Buffer]", size: int
 ) -> None:
     """Queue a long body of our own, see Switch.send()."""
-    flow = Outgoing(kind, flags, id, switch.address, target, parts, size)
-    switch.drop_flow(flow.name)  # of a caller that used the id twice
-    switch.outgoing[flow.name] = flow, link
-    lane = flow.name[1]
+    body = Outgoing(kind, flags, id, switch.address, target, parts, size)
+    switch.drop_flow(body.name)  # of a caller that used the id twice
+    switch.outgoing[body.name] = body, link
+    lane = body.name[1]
     # A child must be able to ask for the modules that a long call to it needs while that is on its way.
     if lane == Lane.REPLY:
         link.outbox.flows_size += size
     if lane != Lane.ITEM and target == _neighbour(switch, link):
-        flow.rooms = link.rooms = link.rooms or Rooms(target)
-    flow.line_up(link.outbox)
+        body.rooms = link.rooms = link.rooms or Rooms(target)
+    body.line_up(link.outbox)
 
 
 def keep_room(switch: "Switch", link: "Link", body: "Assembly") -> None:
@@ -169,7 +169,7 @@ class Outgoing:
         if size and self.credit <= stop + CHUNK_SIZE:
             stop = self.credit
         while self.sent < stop:
-            count = 0
+            count = 0  # of those that are alike, as most are
             if self.sent % CHUNK_SIZE == 0:
                 left = min(self.credit, self.size - 1, stop + CHUNK_SIZE - 1) - self.sent
                 count = min(left, len(self._parts[0]) - self._at) // CHUNK_SIZE
