@@ -18,17 +18,22 @@ ROOT = Path(__file__).parents[2]
 
 # One Ctrl-C each round, at some moment while calls are made; after all of them everything must work as before.
 MANY = """
-import os, random, signal, sys, threading
+import os, random, signal, sys, threading, zlib
 import plasmid
 from tests.real import far
 
 armed = threading.Semaphore(0)
+data = bytes(4_000_000)
 
 def interrupt():
     while True:
         armed.acquire()
-        for _ in range(random.randrange(20_000)):
-            pass
+        if random.random() < 0.5:
+            for _ in range(random.randrange(20_000)):
+                pass
+        else:
+            # Without the interpreter lock: meanwhile calls are made.
+            zlib.crc32(memoryview(data)[: random.randrange(len(data))])
         os.kill(os.getpid(), signal.SIGINT)
 
 threading.Thread(target=interrupt, daemon=True).start()
@@ -37,6 +42,8 @@ with plasmid.Router(timeout=20) as router:
     context = router.local()
     work = context.service(far.Work)
     while rounds < 150:
+        # One that isn't interrupted: what was left by the last round must serve it.
+        assert context.call(far.add, calls) == calls + 10
         try:
             armed.release()
             while True:
@@ -47,7 +54,7 @@ with plasmid.Router(timeout=20) as router:
             rounds += 1
     assert context.call(far.echo, b"x" * 300_000) == b"x" * 300_000
     assert (len(router.runtime.node.calls.made), router.runtime.lock.locked()) == (0, False)
-print("rounds", rounds, calls > 0)
+print("rounds", rounds)
 """
 
 WAITING = """
@@ -142,7 +149,7 @@ def run(program: str, *args: str) -> "subprocess.CompletedProcess[str]":
 
 def test_no_frame_is_lost_by_ctrl_c_at_any_point() -> None:  # D2
     done = run(MANY)
-    assert (done.stdout, done.returncode) == ("rounds 150 True\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == ("rounds 150\n", 0), done.stderr
 
 
 def test_ctrl_c_while_a_result_is_waited_for_reaches_the_method() -> None:  # D7
