@@ -73,7 +73,7 @@ def send(
     # A child must be able to ask for the modules that a long call to it needs while that is on its way.
     if lane == Lane.REPLY:
         link.outbox.flows_size += size
-    if lane != Lane.ITEM and target == _neighbour(switch, link):
+    if lane != Lane.ITEM and target == neighbour(switch, link):
         body.rooms = link.rooms = link.rooms or Rooms(target)
     body.line_up(link.outbox)
 
@@ -84,7 +84,7 @@ def keep_room(switch: "Switch", link: "Link", body: "Assembly") -> None:
     inbox = link.replies if lane == Lane.REPLY else link.inbox
     if (
         CREDIT_INITIAL < body.total <= ROOM_SIZE
-        and source == _neighbour(switch, link)
+        and source == neighbour(switch, link)
         and not inbox.kept
         and 2 * (inbox.held + ROOM_SIZE) <= inbox.quota
     ):
@@ -95,7 +95,7 @@ def keep_room(switch: "Switch", link: "Link", body: "Assembly") -> None:
         link.outbox.push_urgent(head + U64.pack(ROOM_SIZE))
 
 
-def _neighbour(switch: "Switch", link: "Link") -> bytes:
+def neighbour(switch: "Switch", link: "Link") -> bytes:
     """Return the address of the context at the other end of a link."""
     return link.peer or address.parent(switch.address) or address.ROOT
 

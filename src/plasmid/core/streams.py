@@ -25,7 +25,8 @@ hold several Senders and close each. No I/O here.
 
 from struct import Struct
 
-from plasmid.core import address, values
+from plasmid.core import values
+from plasmid.core.bulk import neighbour
 from plasmid.core.errors import CallError, Overloaded, ProtocolError
 from plasmid.core.events import ItemArrived, SourceClosed, StreamChanged
 from plasmid.core.flow import U64, Assembly
@@ -277,7 +278,7 @@ class Streams:
         held = inbox.held - sum(inbox.kept.values())
         fits = stream.window > STREAM_WINDOW and 2 * (held + stream.window) <= inbox.quota
         # A relay would have to hold what is on its way, and keeps no room for it. Only with a grant, which says so.
-        if not stream.is_kept and fits and source == (link.peer or address.parent(self._switch.address)):
+        if not stream.is_kept and fits and source == neighbour(self._switch, link):
             stream.is_kept = True
             before = stream.received
         grant = U64.pack(stream.granted)
